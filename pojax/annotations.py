@@ -1,0 +1,20 @@
+"""Annotations that every pure function uses, and the mark that says which fields a function writes."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from jaxtyping import ArrayLike, Float, Shaped
+
+Hyper = Float[ArrayLike, "..."] | int  # a number, or an array that broadcasts: traced, so sweeping it never recompiles
+Mask = Shaped[ArrayLike, "B T"]  # bool, int or float; 1 where the token counts
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def writes(*names: str) -> Callable[[Function], Function]:
+    """Declare the fields that a function's values go to, where they are not the noun of its stage."""
+
+    def mark(function: Function) -> Function:
+        function.writes = names  # type: ignore[attr-defined]
+        return function
+
+    return mark
