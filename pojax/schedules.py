@@ -1,0 +1,45 @@
+"""Schedules of hyper-parameters, as data in a config: `learning_rate=("linear", dict(start=1e-3, end=0.0, steps=500))`.
+
+Each maps the iteration (counted from 0) to a number; every parameter is traced, so changing a schedule's numbers compiles nothing.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Shaped
+
+from pojax.annotations import Hyper
+
+__all__ = ["cosine", "exponential", "linear", "piecewise", "warmup_cosine"]
+
+Step = Shaped[ArrayLike, ""]
+Number = Float[Array, ""]
+
+
+def _progress(step: Step, steps: Hyper) -> Number:
+    return jnp.clip(jnp.asarray(step, jnp.result_type(float)) / jnp.maximum(steps, 1.0), 0.0, 1.0)
+
+
+def linear(step: Step, *, start: Hyper, end: Hyper, steps: Hyper) -> Number:
+    """From start to end in `steps` iterations, then end: start + (end - start) * min(step / steps, 1)."""
+    return start + (end - start) * _progress(step, steps)
+
+
+def cosine(step: Step, *, start: Hyper, end: Hyper = 0.0, steps: Hyper) -> Number:
+    """Half a cosine from start to end in `steps` iterations, then end (SGDR, arXiv 1608.03983, eq. 5, without restarts)."""
+    return end + (start - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * _progress(step, steps)))
+
+
+def exponential(step: Step, *, start: Hyper, rate: Hyper, steps: Hyper = 1.0) -> Number:
+    """start * rate^(step / steps)."""
+    return start * jnp.asarray(rate, jnp.result_type(float)) ** (jnp.asarray(step, jnp.result_type(float)) / steps)
+
+
+def piecewise(step: Step, *, first: Hyper, then: Hyper, boundary: Hyper) -> Number:
+    """`first` before the iteration `boundary`, `then` from it on."""
+    return jnp.where(jnp.asarray(step) < boundary, jnp.asarray(first, jnp.result_type(float)), then)
+
+
+def warmup_cosine(step: Step, *, peak: Hyper, warmup: Hyper, steps: Hyper, end: Hyper = 0.0) -> Number:
+    """Linear from peak / warmup at iteration 0 to peak at `warmup`, then half a cosine to end at `steps`."""
+    step = jnp.asarray(step, jnp.result_type(float))
+    rising = peak * jnp.minimum((step + 1.0) / jnp.maximum(warmup, 1.0), 1.0)
+    return jnp.where(step < warmup, rising, cosine(step - warmup, start=peak, end=end, steps=jnp.maximum(steps - warmup, 1.0)))
