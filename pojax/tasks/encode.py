@@ -1,0 +1,114 @@
+"""Between text and the fixed shapes of the compiled program: prompts and solutions as arrays, responses back to verdicts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+
+from pojax.tasks.task import Task
+from pojax.types import Sample
+
+
+def encode_prompts(
+    task: Task, prompt_tokens: int, drop_long: bool = False
+) -> tuple[Int[np.ndarray, "N S"], Bool[np.ndarray, "N S"], Int[np.ndarray, "N"]]:
+    """All prompts of a split, left-padded: tokens [N, S], mask [N, S], and the rows [N] they belong to.
+
+    prompt_tokens: S. A longer prompt is a ValueError naming its row, or, with drop_long, left out: task.size - N is how many.
+    Raises ValueError also for an empty prompt, and if none is left.
+    """
+    encoded = [task.tokenizer.encode(task.prompt(i)) for i in range(task.size)]
+    if not all(encoded):
+        raise ValueError(f"task {task.name}/{task.split}: prompt {encoded.index([])} is empty, allowed: at least one token")
+    kept = [i for i, ids in enumerate(encoded) if len(ids) <= prompt_tokens]
+    if len(kept) < task.size and not drop_long:
+        first = next(i for i, ids in enumerate(encoded) if len(ids) > prompt_tokens)
+        longest = max(map(len, encoded))
+        raise ValueError(
+            f"task {task.name}/{task.split}: prompt {first} has {len(encoded[first])} tokens, allowed: at most {prompt_tokens} "
+            f"({task.size - len(kept)} of {task.size} prompts are longer, the longest has {longest})"
+        )
+    if not kept:
+        raise ValueError(f"task {task.name}/{task.split}: all {task.size} prompts are longer than {prompt_tokens} tokens, none is left")
+    tokens, mask = _fill([encoded[i] for i in kept], prompt_tokens, task.tokenizer.pad, left=True)
+    return tokens, mask, np.asarray(kept, np.int32)
+
+
+def encode_solutions(
+    task: Task, response_tokens: int, indices: Sequence[int] | np.ndarray | None = None
+) -> tuple[Int[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
+    """Worked solutions and their end token, right-padded: tokens [N, T], mask [N, T].
+
+    response_tokens: T. indices: rows to encode, default all. ValueError naming the first row whose solution is longer.
+    """
+    rows = range(task.size) if indices is None else [int(i) for i in indices]
+    encoded = [[*task.tokenizer.encode(task.solution(i)), task.tokenizer.end] for i in rows]
+    longest = max(map(len, encoded), default=0)
+    for i, ids in zip(rows, encoded, strict=True):
+        if len(ids) > response_tokens:
+            raise ValueError(
+                f"task {task.name}/{task.split}: solution {i} has {len(ids)} tokens with its end token, "
+                f"allowed: at most {response_tokens} (the longest has {longest})"
+            )
+    return _fill(encoded, response_tokens, task.tokenizer.pad, left=False)
+
+
+def verify_rows(
+    task: Task,
+    indices: Int[np.ndarray, "n"],
+    tokens: Int[np.ndarray, "n T"],
+    mask: Shaped[np.ndarray, "n T"],
+    ended: Shaped[np.ndarray, "n"],
+    *,
+    conditions: Mapping[str, Any] | None = None,
+    step: int = 0,
+) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "n"], list[str]]:
+    """Verdicts of a host verifier on sampled rows: components {name: [n, ...] float32}, ok [n], and one line per failure.
+
+    The text of a row is what the policy chose (mask 1) up to the first end token. conditions: {name: [n, ...]}, as the rows were sampled under.
+    A row whose verifier raises, or gives anything but finite numbers in the shapes of task.fields, has ok False and components 0.
+    """
+    indices, tokens, mask, ended = map(np.asarray, (indices, tokens, mask, ended))
+    conditions = {name: np.asarray(values) for name, values in (conditions or {}).items()}
+    components = {name: np.zeros((len(indices), *shape), np.float32) for name, shape in task.fields.items()}
+    ok, failures = np.ones(len(indices), bool), []
+    for row, i in enumerate(indices.tolist()):
+        text = task.tokenizer.decode(_response(tokens[row], mask[row], task.tokenizer.end))
+        given = {name: values[row] for name, values in conditions.items()}
+        sample = Sample(tokens[row], mask[row], text, "end" if ended[row] else "length", given, step)
+        try:
+            verdict = _verdict(task.verify(i, sample), task.fields)
+        except Exception as error:  # a verifier is other people's code on untrusted text: whatever it raises, training goes on
+            ok[row] = False
+            failures.append(f"task {task.name}/{task.split}, row {i}, response {text!r}: {type(error).__name__}: {error}")
+            continue
+        for name, value in verdict.items():
+            components[name][row] = value
+    return components, ok, failures
+
+
+def _verdict(found: Mapping[str, Any], fields: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The verifier's components as float32 arrays; ValueError unless exactly `fields`, finite and of their shapes."""
+    if set(found) != set(fields):
+        raise ValueError(f"the verifier gave {sorted(found)}, allowed: {sorted(fields)}")
+    verdict = {name: np.asarray(found[name], np.float32) for name in fields}
+    for name, value in verdict.items():
+        if value.shape != tuple(fields[name]) or not np.isfinite(value).all():
+            raise ValueError(f"component {name!r} is {found[name]!r}, allowed: finite numbers of shape {tuple(fields[name])}")
+    return verdict
+
+
+def _response(tokens: np.ndarray, mask: np.ndarray, end: int) -> list[int]:
+    chosen = tokens[mask.astype(bool)].tolist()
+    return chosen[: chosen.index(end)] if end in chosen else chosen
+
+
+def _fill(rows: list[list[int]], width: int, pad: int, *, left: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of different lengths as one array and its mask; every row fits."""
+    lengths = np.array([len(row) for row in rows], int)[:, None]
+    position = np.arange(width)[None, :]
+    mask = position >= width - lengths if left else position < lengths
+    tokens = np.full((len(rows), width), pad, np.int32)
+    tokens[mask] = np.fromiter((i for row in rows for i in row), np.int32, count=int(lengths.sum()))  # row by row, as the mask is read
+    return tokens, mask

@@ -1,0 +1,112 @@
+"""What a task is: prompts, worked solutions and a verifier over the rows of one split."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pojax.tasks.tokenizers import Tokenizer
+from pojax.types import Sample
+
+SPLITS = ("train", "validation", "held_out")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """One split of a task; rows are 0 .. size - 1, and equality is identity.
+
+    prompt(i, **condition) -> text. Every task of this package takes the condition `hint=k`: the first k steps of the worked
+    solution stand behind the prompt, the response goes on from there, and the verifier reads k in `sample.components["hint"]`.
+    steps(i) -> the worked solution cut at its step boundaries.
+    verify(i, sample) -> {component: number}, for every name of `fields`; may raise, the caller then takes the row out.
+    verify_tokens(indices [n], tokens [n, T], mask [n, T], *, hint=None) -> {component: [n]}: the same answers in JAX, jittable;
+    None where a verdict needs the host.
+    """
+
+    name: str
+    split: str
+    size: int
+    tokenizer: Tokenizer
+    prompt: Callable[..., str]
+    steps: Callable[[int], list[str]]
+    verify: Callable[[int, Sample], dict[str, Any]]
+    fields: Mapping[str, tuple[int, ...]]  # shape of each component per row
+    columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # data-set columns, [size, ...]
+    verify_tokens: Callable[..., dict[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"task {self.name}: the {self.split} split has no rows, allowed: at least 1")
+        for column, values in self.columns.items():
+            if len(values) != self.size:
+                raise ValueError(f"task {self.name}: column {column!r} has {len(values)} rows, allowed: {self.size}, as the split")
+        if both := sorted(set(self.columns) & set(self.fields)):
+            raise ValueError(f"task {self.name}: {both[0]!r} is both a column and a component of the verifier")
+
+    def solution(self, i: int) -> str:
+        """The worked solution of row i as text, without an end token."""
+        return "".join(self.steps(i))
+
+    def hint(self, i: int, k: int) -> str:
+        """The first k steps of the worked solution of row i; ValueError for k outside 0 .. number of steps."""
+        return cut(self.steps(i), k)
+
+
+def cut(steps: Sequence[str], k: int) -> str:
+    """The first k of the steps as one text; ValueError for k outside 0 .. len(steps)."""
+    k = int(k)
+    if not 0 <= k <= len(steps):
+        raise ValueError(f"hint: found {k}, allowed: 0 to {len(steps)}, the number of steps of the solution")
+    return "".join(steps[:k])
+
+
+def hinted_prompt(question: Callable[[int], str], steps: Callable[[int], list[str]]) -> Callable[..., str]:
+    """prompt(i, *, hint=0) -> the question of row i, then the first `hint` steps of its solution."""
+
+    def prompt(i: int, *, hint: int = 0) -> str:
+        return question(i) + (cut(steps(i), hint) if hint else "")
+
+    return prompt
+
+
+def response_text(steps: Callable[[int], list[str]], i: int, sample: Sample) -> str:
+    """The text that a verifier judges: what the prompt's hint began and the response went on with."""
+    hint = sample.components.get("hint", 0)
+    return (cut(steps(i), hint) if hint else "") + sample.text
+
+
+def split_ranges(order: np.ndarray, *, validation: int, held_out: int, name: str) -> dict[str, np.ndarray]:
+    """Ranges of a permuted list of classes: held_out first, then validation, train takes the rest.
+
+    Held-out rows therefore do not change with the size of the other splits. ValueError if a split would be empty.
+    """
+    if min(validation, held_out) < 1 or held_out + validation >= len(order):
+        raise ValueError(
+            f"{name}: validation={validation} and held_out={held_out} of {len(order)} problems, "
+            "allowed: at least 1 each, and fewer than all of them together"
+        )
+    parts = np.split(order, [held_out, held_out + validation])
+    return {"train": parts[2], "validation": parts[1], "held_out": parts[0]}
+
+
+def split_groups(keys: Sequence[str], *, validation: int, held_out: int, seed: int, name: str) -> dict[str, np.ndarray]:
+    """Row indices per split such that rows with equal keys stay together.
+
+    Groups go, in a seeded order, to held_out until it has at least `held_out` rows, then to validation, then to train.
+    ValueError if a split would be empty.
+    """
+    groups: dict[str, list[int]] = {}
+    for row, key in enumerate(keys):
+        groups.setdefault(key, []).append(row)
+    members = list(groups.values())
+    parts: dict[str, list[int]] = {"train": [], "validation": [], "held_out": []}
+    for group in np.random.default_rng(seed).permutation(len(members)):
+        wanted = "held_out" if len(parts["held_out"]) < held_out else "validation" if len(parts["validation"]) < validation else "train"
+        parts[wanted] += members[group]
+    if min(validation, held_out) < 1 or not parts["train"]:
+        raise ValueError(
+            f"{name}: validation={validation} and held_out={held_out} of {len(keys)} rows, "
+            "allowed: at least 1 each, and few enough that training rows remain"
+        )
+    return {split: np.sort(np.asarray(rows)) for split, rows in parts.items()}
