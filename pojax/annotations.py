@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from jaxtyping import ArrayLike, Float, Shaped
+from jaxtyping import Array, ArrayLike, Float, Key, Shaped, UInt32
 
 Hyper = Float[ArrayLike, "..."] | int  # a number, or an array that broadcasts: traced, so sweeping it never recompiles
 Mask = Shaped[ArrayLike, "B T"]  # bool, int or float; 1 where the token counts
+RandomKey = Key[Array, ""] | UInt32[Array, "2"]  # jax.random.key, or the older jax.random.PRNGKey
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

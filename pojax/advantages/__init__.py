@@ -1,0 +1,24 @@
+"""Advantages: baselines, normalisers, filters and corrections; from rewards to the credit of every response or token."""
+
+from pojax.advantages.baselines import batch_center, group_center, leave_one_out, remax, subtract_baseline
+from pojax.advantages.beta import beta_normalize, beta_normalize_each
+from pojax.advantages.filters import drop_truncated, drop_uniform_groups
+from pojax.advantages.importance import truncated_importance
+from pojax.advantages.normalizers import batch_normalize, group_normalize
+from pojax.advantages.tables import lookup
+
+__all__ = [
+    "batch_center",
+    "batch_normalize",
+    "beta_normalize",
+    "beta_normalize_each",
+    "drop_truncated",
+    "drop_uniform_groups",
+    "group_center",
+    "group_normalize",
+    "leave_one_out",
+    "lookup",
+    "remax",
+    "subtract_baseline",
+    "truncated_importance",
+]

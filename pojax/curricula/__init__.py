@@ -1,0 +1,5 @@
+"""Curricula: which prompts an iteration samples from."""
+
+from pojax.curricula.selection import bernoulli_uncertainty, uniform
+
+__all__ = ["bernoulli_uncertainty", "uniform"]
