@@ -32,12 +32,13 @@ REGISTRIES = {
     "losses": "pojax.losses",
     "aggregate": "pojax.losses.aggregations",
     "trackers": "pojax.trackers",
-    "heads": "pojax.models.heads",
+    "heads": "",  # only `my_module:function`
     "optimizer": "pojax.learners.optimizers",
     "copies": "pojax.learners.copies",
     "schedules": "pojax.schedules",
     "tasks": "pojax.tasks",
-    "models": "pojax.models.architectures",
+    "processor": "",
+    "models": "pojax.models.config",
 }
 
 
@@ -56,6 +57,8 @@ def find(slot: str, name: str, path: str) -> Any:
     """The function that `name` means in a slot: one of its registry, or `my_module:my_function`."""
     if not isinstance(name, str):
         raise ConfigError(f"{path}: found {name!r}, allowed: the name of a function")
+    if ":" not in name and not REGISTRIES[slot]:
+        raise ConfigError(f"{path}: found {name!r}, allowed: my_module:my_function")
     module_name, _, function = name.partition(":") if ":" in name else (REGISTRIES[slot], "", name)
     try:
         module = importlib.import_module(module_name)

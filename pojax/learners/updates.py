@@ -14,7 +14,7 @@ import optax
 
 from pojax import diagnostics, models
 from pojax.binding import Bound, root
-from pojax.program import Output, Program, Term, Update
+from pojax.program import Program, Term, Update
 from pojax.sharding import Layout
 
 Arrays = dict[str, Any]
@@ -283,6 +283,3 @@ def _clipped(update: Update, context: Context, result: Gradients, keep: Any) -> 
             metrics[f"clip_fraction_{side}"] = jnp.sum(keep * (slope == 0) * (sign * advantages > 0)) / count
     return metrics
 
-
-def output_of(program: Program, name: str) -> Output:
-    return program.outputs[name]

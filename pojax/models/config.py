@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
+__all__ = ["llama3", "qwen2"]  # the architectures that a config may name
+
 OUTPUTS = ("tokens", "scalar")
 SCALINGS = ("linear", "llama3")
 

@@ -1,0 +1,105 @@
+"""The `group` family: rows sampled from the policy, scored, turned into advantages, and learned from; with a value role, actor-critic too."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pojax import diagnostics, models
+from pojax.binding import hyper_arrays, resolve
+from pojax.learners import updates
+from pojax.learners.learner import Learner
+from pojax.learners.services import Source, make_services, sample_rows
+from pojax.program import Program
+from pojax.sharding import Layout
+from pojax.types import LearnerState, Prompts, Rollout, Samples
+
+
+def make_learner(
+    program: Program, model: dict[str, models.DecoderConfig], source: Source, layout: Layout, shardings: LearnerState, *, first_step: int = 0, diagnose: bool = True
+) -> Learner:
+    """Bind a program to models and data. first_step: `state.step` at which this phase begins; schedules and `step` count from it."""
+
+    def context_of(state: LearnerState, hyper: Any) -> updates.Context:
+        step = state.step - first_step
+        values = resolve(program.numbers, hyper, step)
+        key = jax.random.fold_in(state.key, state.step)
+        scope = {**program.sizes, **state.tables, "step": step, "key": key}
+        return updates.Context(program, model, layout, values, scope, key)
+
+    def sample_at(params: Any, keys: Any, prompts: Prompts, **given: Any) -> Samples:
+        return sample_rows(source, layout, model["policy"], params, keys, prompts, **given)
+
+    jitted_sample = None if source.on_device else jax.jit(sample_at)
+    curriculum = jax.jit(lambda context_scope, values: program.curriculum(context_scope | program.sizes, values))
+
+    def collect(state: LearnerState, hyper: Any) -> tuple[Rollout, Any]:
+        context = context_of(state, hyper)
+        trees = {"": state.params, "start": state.params, **state.copies}
+        services = make_services(source, context, state.params, trees, state.step, jitted_sample)
+        arrays = {k: v for k, v in context.scope.items() if not isinstance(v, int)}
+        chosen = (program.curriculum(context.scope, context.values),) if source.on_device else (curriculum(arrays, context.values),)
+        if len(program.curriculum.writes) > 1:
+            (chosen,) = chosen
+        scope = {**context.scope, **services, "budgets": None, **dict(zip(program.curriculum.writes, chosen, strict=True))}
+        rollout = program.arrangement(scope, context.values)
+        rollout = dataclasses.replace(rollout, policy_step=jnp.full(rollout.groups.shape, state.step, jnp.int32))
+        return layout.rows(rollout) if source.on_device else _place(layout, rollout), state.source
+
+    def train_step(state: LearnerState, batch: Rollout, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
+        context = context_of(state, hyper)
+        fields = layout.rows({n: jnp.asarray(v) for n, v in batch.clean().fields().items()})
+        trees = {"": state.params, "start": state.params, **state.copies}
+        pieces = program.updates[0].minibatches * program.updates[0].microbatches
+        pieces = pieces if program.rows % pieces == 0 else 1
+        fields |= updates.forward_in_pieces(context, trees, fields, program.before, pieces)
+        fields = updates.run_stages(context, fields)
+        metrics = diagnostics.rollout_metrics(fields, fields["rewards"], fields["advantages"]) if diagnose and "rewards" in fields else {}
+        fields = {n: v for n, v in fields.items() if n not in program.outputs or program.outputs[n].tree}  # those of the start are stale now
+        params, opt = state.params, dict(state.opt)
+        for update in program.updates:
+            params, opt[update.name], seen = _in_turn(update, context, params, opt[update.name], trees, fields)
+            metrics |= seen
+        after = updates.forward_in_pieces(context, {**trees, "": params}, fields, program.after, pieces)
+        copies = {
+            name: rule({"copy": state.copies[name], "params": {r: params[r] for r in program.copied_roles}, "step": context.scope["step"]}, context.values)
+            for name, rule in program.copies.items()
+        }
+        scope = {**context.scope, **fields, **after}
+        tables = {name: update({**scope, "table": state.tables[name]}, context.values) for name, (_, update) in program.trackers.items()}
+        tables = jax.tree.map(lambda new, old: new.astype(old.dtype), tables, state.tables)
+        new = LearnerState(state.step + 1, params, opt, copies, tables, state.source, state.key)
+        return new, metrics
+
+    def iteration(state: LearnerState, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
+        batch, remembered = collect(state, hyper)
+        return train_step(dataclasses.replace(state, source=remembered), batch, hyper)
+
+    return Learner(
+        program=program,
+        hyper=hyper_arrays(program.numbers),
+        collect=jax.jit(collect) if source.on_device else collect,
+        train_step=jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.replicated())),
+        iteration=iteration if source.on_device else None,
+    )
+
+
+def _in_turn(update: Any, context: updates.Context, params: Any, opt: Any, trees: Any, fields: Any) -> Any:
+    """Run an update if it is its turn: from iteration `after` on, whenever (step + 1) % every == 0."""
+    trees = {**trees, "": params}
+    if update.every == 1 and update.after == 0:
+        return updates.run_update(update, context, params, opt, trees, fields)
+    step = context.scope["step"]
+    turn = (step >= update.after) & ((step + 1) % update.every == 0)
+    shapes = jax.eval_shape(lambda: updates.run_update(update, context, params, opt, trees, fields)[2])
+    return jax.lax.cond(
+        turn,
+        lambda: updates.run_update(update, context, params, opt, trees, fields),
+        lambda: (params, opt, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)),
+    )
+
+
+def _place(layout: Layout, rollout: Rollout) -> Rollout:
+    """A rollout made on the host, put on the mesh."""
+    return jax.jit(layout.rows)(jax.tree.map(jnp.asarray, rollout))

@@ -1,0 +1,180 @@
+"""The services of an arrangement, over a model and a task: inside one compiled program, on the host, or as abstract shapes."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pojax import models
+from pojax.binding import Bound
+from pojax.learners import updates
+from pojax.program import Program
+from pojax.sampling import sample
+from pojax.sharding import Layout
+from pojax.tasks import Task, encode_prompts, encode_solutions, verify_rows
+from pojax.types import Prompts, Rollout, Samples
+
+
+class Source(NamedTuple):
+    """The training split as arrays, and what sampling from it needs. Nothing here changes during a run."""
+
+    task: Task
+    prompts: Prompts  # [N, S]
+    rows: np.ndarray  # [N] rows of the task (dropped prompts are not among them)
+    solutions: tuple[Any, Any] | None  # tokens and mask [N, T], where a supervised method reads them
+    columns: dict[str, Any]  # data-set columns, [N]
+    response_tokens: int
+    end_tokens: Any
+    processor: Callable[..., Any] | None
+    entropy: bool
+    say: Callable[[str], None]  # where failures of the verifier go
+
+    @property
+    def size(self) -> int:
+        return len(self.rows)
+
+    @property
+    def on_device(self) -> bool:
+        return self.task.verify_tokens is not None
+
+
+def make_source(task: Task, *, prompt_tokens: int, response_tokens: int, drop_long: bool, solutions: bool, processor: Any, entropy: bool, say: Callable[[str], None]) -> Source:
+    """Encode a split once. ValueError for prompts or solutions that are too long."""
+    tokens, mask, rows = encode_prompts(task, prompt_tokens, drop_long)
+    if len(rows) < task.size:
+        say(f"task {task.name}/{task.split}: {task.size - len(rows)} of {task.size} prompts are longer than {prompt_tokens} tokens and were dropped")
+    encoded = encode_solutions(task, response_tokens, rows) if solutions else None
+    columns = {name: np.asarray(values)[rows] for name, values in task.columns.items()}
+    ends = np.full(8, -1, np.int32)  # padded to a fixed number: another set of end tokens compiles nothing
+    ends[0] = task.tokenizer.end
+    return Source(task, Prompts(tokens, mask), rows, encoded, columns, response_tokens, ends, processor, entropy, say)
+
+
+def sampling_controls(values: dict[str, Any]) -> dict[str, Any]:
+    """Truncations of the training samples, traced even where the config holds ints."""
+    return {
+        "top_k": jnp.asarray(values["sampling.top_k"]).astype(jnp.int32),
+        "top_p": values["sampling.top_p"],
+        "min_p": values["sampling.min_p"],
+    }
+
+
+def verify_on_device(source: Source, indices: Any, samples: Samples) -> dict[str, Any]:
+    """Components of rows, in JAX. indices [n] into the source."""
+    assert source.task.verify_tokens is not None
+    return dict(source.task.verify_tokens(jnp.asarray(source.rows)[indices], samples.tokens, samples.mask))
+
+
+def verify_on_host(source: Source, indices: Any, samples: Samples, step: int = 0) -> dict[str, Any]:
+    """Components of rows by the task's own verifier, NaN where it failed; failures are said, with their text."""
+    tokens, mask, ended = (np.asarray(x) for x in (samples.tokens, samples.mask, samples.ended))
+    components, ok, failures = verify_rows(source.task, source.rows[np.asarray(indices)], tokens, mask, ended, step=step)
+    for failure in failures:
+        source.say(f"step {step}: {failure}")
+    return {n: np.where(ok.reshape((-1,) + (1,) * (v.ndim - 1)), v, np.nan).astype(np.float32) for n, v in components.items()}
+
+
+def make_services(source: Source, context: updates.Context, params: Any, trees: Any, step: Any, jitted_sample: Callable[..., Samples] | None) -> dict[str, Any]:
+    """The services at given parameters. jitted_sample: where the verifier is on the host; None inside a compiled program."""
+    on_host = jitted_sample is not None
+    program = context.program
+
+    def render(indices: Any) -> Prompts:
+        return jax.tree.map(lambda x: jnp.asarray(x)[indices], source.prompts)
+
+    def draw(keys: Any, prompts: Prompts, *, temperature: Any, limits: Any = None) -> Samples:
+        given = dict(temperature=temperature, limits=limits, end_tokens=source.end_tokens, **sampling_controls(context.values))
+        if jitted_sample is not None:
+            return jitted_sample(params["policy"], keys, prompts, **given)
+        return sample_rows(source, context.layout, context.models["policy"], params["policy"], keys, prompts, **given)
+
+    def verify(indices: Any, samples: Samples) -> dict[str, Any]:
+        verdict = verify_on_host(source, indices, samples, int(step)) if on_host else verify_on_device(source, indices, samples)
+        return verdict | {name: jnp.asarray(values)[indices] for name, values in source.columns.items()}
+
+    def evaluate(prompts: Prompts, samples: Samples, temperature: Any) -> Any:
+        per_prompt = samples.tokens.shape[0] // prompts.tokens.shape[0]
+        rows = jax.tree.map(lambda x: jnp.repeat(x, per_prompt, axis=0), prompts)
+        with context.layout.scope():
+            outputs = models.token_outputs(params["policy"], context.models["policy"], rows.tokens, rows.mask, samples.tokens, temperature, ("logprobs",))
+        return outputs["logprobs"]
+
+    def reward(rollout: Rollout) -> Any:
+        fields = rollout.clean().fields()
+        names = {n for b in program.rewards for n in b.names()} & set(program.outputs)
+        fields |= updates.forward(context, trees, fields, names)
+        return updates.run_rules(program.rewards, context, fields)["rewards"]
+
+    def demonstrate(indices: Any) -> tuple[Any, Any]:
+        if source.solutions is None:
+            raise ValueError(f"task {source.task.name}: no worked solutions were encoded for this arrangement")
+        tokens, mask = (jnp.asarray(x)[indices] for x in source.solutions)
+        return tokens, mask
+
+    def eager_cond(predicate: Any, true: Callable[..., Any], false: Callable[..., Any], *operands: Any) -> Any:
+        return true(*operands) if bool(predicate) else false(*operands)
+
+    def select(key: Any) -> Any:
+        return program.curriculum({**context.scope, "key": key}, context.values, key=key)
+
+    return dict(select=select, render=render, sample=draw, verify=verify, evaluate=evaluate, reward=reward, demonstrate=demonstrate, cond=eager_cond if on_host else jax.lax.cond)  # fmt: skip
+
+
+def sample_rows(source: Source, layout: Layout, config: models.DecoderConfig, params: Any, keys: Any, prompts: Prompts, **given: Any) -> Samples:
+    """The sampler with rows split over the mesh."""
+    prompts = layout.rows(prompts)
+    with layout.scope():
+        samples = sample(
+            params, config, keys, prompts.tokens, prompts.mask,
+            response_tokens=source.response_tokens, processor=source.processor, entropy=source.entropy, **given,
+        )  # fmt: skip
+    return layout.rows(samples)
+
+
+def abstract_arrangement(source: Source, sizes: dict[str, int]) -> Callable[[Bound, dict[str, Any]], Rollout]:
+    """What the binder calls: the arrangement under `jax.eval_shape`, with services that give zeros of the right shapes."""
+    n_prompts, length, dtype = sizes["batch_prompts"], source.response_tokens, jnp.result_type(float)
+    width = source.prompts.tokens.shape[1]
+
+    def render(indices: Any) -> Prompts:
+        n = indices.shape[0]
+        return Prompts(jnp.zeros((n, width), jnp.int32), jnp.ones((n, width), bool))
+
+    def draw(keys: Any, prompts: Prompts, *, temperature: Any, limits: Any = None) -> Samples:
+        n = keys.shape[0]
+        if jnp.shape(temperature) != (n,) or (limits is not None and jnp.shape(limits) != (n,)):
+            raise ValueError(f"sample: temperature and limits are arrays [n] of n = {n} rows")
+        zeros = jnp.zeros((n, length), dtype)
+        return Samples(zeros.astype(jnp.int32), zeros > 0, jnp.ones(n, bool), zeros, zeros, zeros if source.entropy else None)
+
+    def verify(indices: Any, samples: Samples) -> dict[str, Any]:
+        n = indices.shape[0]
+        columns = {name: jnp.zeros((n, *np.shape(v)[1:]), np.asarray(v).dtype) for name, v in source.columns.items()}
+        return {name: jnp.zeros((n, *shape), jnp.float32) for name, shape in source.task.fields.items()} | columns
+
+    services = dict(
+        select=lambda key: jnp.zeros(n_prompts, jnp.int32), render=render, sample=draw, verify=verify,
+        evaluate=lambda prompts, samples, temperature: jnp.zeros(samples.tokens.shape, dtype),
+        reward=lambda rollout: jnp.zeros(rollout.groups.shape, dtype),
+        demonstrate=lambda indices: (jnp.zeros((indices.shape[0], length), jnp.int32), jnp.ones((indices.shape[0], length), bool)),
+        cond=jax.lax.cond,
+    )  # fmt: skip
+
+    def arrange(bound: Bound, scope: dict[str, Any]) -> Rollout:
+        from pojax.binding import hyper_arrays, resolve
+
+        values = resolve(bound.all_numbers(), hyper_arrays(bound.all_numbers()), jnp.int32(0))
+        sizes_only = {k: v for k, v in scope.items() if isinstance(v, int)}
+        arrays = {k: v for k, v in scope.items() if not isinstance(v, int)}
+
+        def call(arrays: dict[str, Any], indices: Any) -> Rollout:
+            rollout = bound({**arrays, **sizes_only, **services, "indices": indices, "budgets": None}, values)
+            if not isinstance(rollout, Rollout):
+                raise ValueError(f"gives {type(rollout).__name__}, allowed: a Rollout")
+            return rollout
+
+        return jax.eval_shape(call, arrays, jax.ShapeDtypeStruct((n_prompts,), jnp.int32))
+
+    return arrange

@@ -1,0 +1,71 @@
+"""The learner state: made once, the same tree in every phase of a run, laid out on the mesh."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pojax import models
+from pojax.binding import hyper_arrays, resolve
+from pojax.program import Program
+from pojax.sharding import Layout
+from pojax.types import LearnerState
+
+
+def init_state(seed: int, program: Program, model: dict[str, models.DecoderConfig], layout: Layout, warm: Program | None = None) -> LearnerState:
+    """The state before the first iteration, sharded. warm: the supervised method that comes first; its optimisers stand beside the method's.
+
+    Raises ValueError for a warm start that carries tables or copies of its own.
+    """
+    if warm is not None and (warm.trackers or warm.copies):
+        raise ValueError("warm_start.method: found trackers or copies, allowed: none (they belong to the method itself)")
+    key = jax.random.key(seed)
+
+    def build(key: Any) -> LearnerState:
+        return build_state(key, program, model, warm)
+
+    state = jax.jit(build, out_shardings=state_shardings(jax.eval_shape(build, key), model, layout))(key)
+    return own_buffers(state)
+
+
+def build_state(key: Any, program: Program, model: dict[str, models.DecoderConfig], warm: Program | None = None) -> LearnerState:
+    """The state before the first iteration as a traceable function of its key."""
+    params = {role: models.init(jax.random.fold_in(key, i), config) for i, (role, config) in enumerate(sorted(model.items()))}
+    opt = {}
+    for phase, prefix in ((warm, "warm_start."), (program, "")):
+        if phase is None:
+            continue
+        values = resolve(phase.numbers, hyper_arrays(phase.numbers), jnp.int32(0))
+        for update in phase.updates:
+            opt[prefix + update.name] = update.optimizer({}, values).init({role: params[role] for role in update.trains})
+    values = resolve(program.numbers, hyper_arrays(program.numbers), jnp.int32(0))
+    tables = {name: init(program.sizes, values) for name, (init, _) in program.trackers.items()}
+    state = LearnerState(jnp.int32(0), params, opt, _copies(program, params), tables, {}, key)
+    # A weakly typed leaf would make the second iteration compile again.
+    return jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(x, x.dtype), state)
+
+
+def _copies(program: Program, params: Any) -> dict[str, Any]:
+    return {name: {role: params[role] for role in program.copied_roles} for name in program.copies}
+
+
+def own_buffers(state: LearnerState) -> LearnerState:
+    """Copies in buffers of their own: a buffer that stands twice in a donated state cannot be donated."""
+    return dataclasses.replace(state, copies=jax.tree.map(jnp.copy, state.copies), key=jax.random.clone(state.key))
+
+
+def recopy(state: LearnerState, program: Program) -> LearnerState:
+    """Make every copy again from the parameters: after a warm start, and after loading parameters."""
+    return own_buffers(dataclasses.replace(state, copies=_copies(program, state.params)))
+
+
+def state_shardings(abstract: LearnerState, model: dict[str, models.DecoderConfig], layout: Layout) -> LearnerState:
+    """NamedShardings of a state: parameters by the rule table, what has their shapes as they are, everything else on every device."""
+    params = {role: layout.params(models.logical_axes(model[role]), abstract.params[role]) for role in abstract.params}
+    everywhere = layout.replicated()
+    return LearnerState(
+        step=everywhere, params=params, opt=layout.like_params(abstract.opt, abstract.params, params),
+        copies=layout.like_params(abstract.copies, abstract.params, params), tables=jax.tree.map(lambda _: everywhere, abstract.tables),
+        source=jax.tree.map(lambda _: everywhere, abstract.source), key=everywhere,
+    )  # fmt: skip

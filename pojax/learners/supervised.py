@@ -1,0 +1,66 @@
+"""The `supervised` family: worked solutions of the training split, learned by likelihood. Nothing is sampled, so nothing is scored."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from pojax import models
+from pojax.binding import ConfigError, hyper_arrays, resolve
+from pojax.learners import updates
+from pojax.learners.learner import Learner
+from pojax.learners.services import Source, make_services
+from pojax.program import Program
+from pojax.sharding import Layout
+from pojax.types import LearnerState, Rollout
+
+
+def make_learner(
+    program: Program,
+    model: dict[str, models.DecoderConfig],
+    source: Source,
+    layout: Layout,
+    shardings: LearnerState,
+    *,
+    prefix: str = "",
+) -> Learner:
+    """Bind a program to models and data. prefix: of the update's name in `state.opt`, where the phase comes before another method.
+
+    ConfigError where the method has rewards, advantages, trackers or copies, which nothing here would run.
+    """
+    for stage in ("rewards", "advantages", "trackers", "copies"):
+        if getattr(program, stage):
+            raise ConfigError(f"method.{stage}: the supervised family has none; allowed: curricula, rollouts, updates")
+
+    def context_of(state: LearnerState, hyper: Any) -> updates.Context:
+        key = jax.random.fold_in(state.key, state.step)
+        return updates.Context(program, model, layout, resolve(program.numbers, hyper, state.step), {**program.sizes, "step": state.step, "key": key}, key)
+
+    def collect(state: LearnerState, hyper: Any) -> tuple[Rollout, Any]:
+        context = context_of(state, hyper)
+        services = make_services(source, context, state.params, {}, state.step, None)
+        indices = program.curriculum(context.scope, context.values)
+        rollout = program.arrangement({**context.scope, **services, "indices": indices, "budgets": None}, context.values)
+        return layout.rows(rollout), state.source
+
+    def train_step(state: LearnerState, batch: Rollout, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
+        context = context_of(state, hyper)
+        fields = layout.rows(batch.clean().fields())
+        params, opt, metrics = state.params, dict(state.opt), {}
+        for update in program.updates:
+            name = prefix + update.name
+            params, opt[name], seen = updates.run_update(update, context, params, opt[name], {"": params}, fields)
+            metrics |= {f"{prefix}{k}": v for k, v in seen.items()}
+        return dataclasses.replace(state, step=state.step + 1, params=params, opt=opt), metrics
+
+    def iteration(state: LearnerState, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
+        batch, remembered = collect(state, hyper)
+        return train_step(dataclasses.replace(state, source=remembered), batch, hyper)
+
+    return Learner(
+        program=program,
+        hyper=hyper_arrays(program.numbers),
+        collect=jax.jit(collect),
+        train_step=jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.replicated())),
+        iteration=iteration,
+    )
