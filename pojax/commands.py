@@ -1,0 +1,55 @@
+"""What the commands share: `--config=file.py[:preset] --config.path=value --workdir=...`, and errors as one line with exit code 2."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pojax import config as configs
+from pojax.binding import ConfigError, near
+
+FLAGS = ("config", "workdir", "print", "help")
+
+
+class Arguments(NamedTuple):
+    config: Any  # ConfigDict with the overrides applied, or None
+    workdir: str | None
+    show: bool  # --print: say what would run and stop
+
+
+def parse(argv: list[str], command: str, needs: tuple[str, ...] = ("config",)) -> Arguments:
+    """Read the command line; ConfigError with the usage for what it does not know."""
+    usage = f"python -m pojax.{command} " + " ".join(f"--{n}=..." for n in needs) + (" [--config.<path>=<value> ...]" if "config" in needs else "")
+    spec, workdir, show, changes = None, None, False, {}
+    for argument in argv:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--"):
+            raise ConfigError(f"{argument!r}: found a bare word, allowed: --name=value; usage: {usage}")
+        if name == "help":
+            raise ConfigError(f"usage: {usage}")
+        if name == "print" and not equals:
+            show = True
+        elif not equals:
+            raise ConfigError(f"--{name}: needs a value, --{name}=...; usage: {usage}")
+        elif name == "config":
+            spec = value
+        elif name == "workdir":
+            workdir = value
+        elif name.startswith("config."):
+            changes[name.removeprefix("config.")] = configs.parse_value(value)
+        else:
+            raise ConfigError(f"--{name}: unknown option; {near(name, FLAGS)}; usage: {usage}")
+    for need, found in (("config", spec), ("workdir", workdir)):
+        if need in needs and found is None and not (need == "workdir" and show):
+            raise ConfigError(f"--{need} is missing; usage: {usage}")
+    config = None if spec is None else configs.override(configs.load(spec), changes)
+    return Arguments(config, workdir, show)
+
+
+def run(body: Callable[[], Any]) -> int:
+    """Run a command; what a user can mend is shown as one line on stderr and exit code 2."""
+    try:
+        body()
+    except (ValueError, OSError, ImportError) as error:
+        print(f"pojax: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
