@@ -1,9 +1,12 @@
 """Tasks: prompts, worked solutions and verifiers. A constructor returns its three splits; `__all__` is the registry that configs name."""
 
 from pojax.tasks.arithmetic import arithmetic
+from pojax.tasks.chains import modular_chain
+from pojax.tasks.countdown import countdown
 from pojax.tasks.encode import encode_prompts as encode_prompts
 from pojax.tasks.encode import encode_solutions as encode_solutions
 from pojax.tasks.encode import verify_rows as verify_rows
+from pojax.tasks.sequences import reversal, sorting
 from pojax.tasks.task import Task as Task
 
-__all__ = ["arithmetic"]
+__all__ = ["arithmetic", "countdown", "modular_chain", "reversal", "sorting"]

@@ -20,13 +20,15 @@ def arithmetic(
 ) -> dict[str, Task]:
     """Two operands below 10^digits and one operation; the answer in plain digits. Returns {"train", "validation", "held_out"}.
 
-    Problems are classes: a+b and b+a (a*b and b*a) are one, and a seeded bit chooses which one is asked. Differences are not negative,
-    quotients (of a product by one of its factors, which is not 0) have no rest. The classes stand in an order permuted by `seed`, of which the splits are ranges.
+    Problems are classes: a+b and b+a (a*b and b*a) are one, and a seeded bit chooses which one is asked. Differences are not
+    negative; quotients, of a product by one of its factors (not 0), have no rest. The classes stand in an order permuted by
+    `seed`, and the splits are ranges of it.
 
-    operations: any of "+-*/". worked: the solution first writes one line per digit with its carry, each closed by ";", and the answer is what stands
-    behind the last ";". limit: at most so many classes, drawn evenly. validation, held_out: problems in these splits.
-    Column difficulty: carries of a sum, borrows of a difference; for products and quotients the number of single-digit products that are not 0.
-    Components: correct, format (`numeric.exact_task`). Raises ValueError for unknown operations, digits outside 1 .. 6, and splits larger than the space.
+    operations: any of "+-*/". worked: the solution first writes one line per digit with its carry, each closed by ";", and the
+    answer is what stands behind the last ";". limit: at most so many classes, drawn evenly. validation, held_out: problems in
+    these splits. Column difficulty: carries of a sum, borrows of a difference; of products and quotients the number of
+    single-digit products that are not 0. Components: correct, format (`numeric.exact_task`).
+    Raises ValueError for unknown operations, digits outside 1 .. 6, and splits larger than the space.
     """
     if not operations or set(operations) - set(OPERATIONS) or len(set(operations)) < len(operations):
         raise ValueError(f"arithmetic: operations {operations!r}, allowed: one or more of {OPERATIONS!r}, each once")

@@ -66,8 +66,9 @@ def verify_rows(
 ) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "n"], list[str]]:
     """Verdicts of a host verifier on sampled rows: components {name: [n, ...] float32}, ok [n], and one line per failure.
 
-    The text of a row is what the policy chose (mask 1) up to the first end token. conditions: {name: [n, ...]}, as the rows were sampled under.
-    A row whose verifier raises, or gives anything but finite numbers in the shapes of task.fields, has ok False and components 0.
+    The text of a row is what the policy chose (mask 1) up to the first end token. conditions: {name: [n, ...]}, under which the
+    rows were sampled. A row whose verifier raises, or gives anything but finite numbers in the shapes of task.fields, has ok
+    False and components 0.
     """
     indices, tokens, mask, ended = map(np.asarray, (indices, tokens, mask, ended))
     conditions = {name: np.asarray(values) for name, values in (conditions or {}).items()}

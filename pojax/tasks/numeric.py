@@ -35,9 +35,9 @@ def token_table(texts: Shaped[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "n L"],
 def sampled_text(
     tokens: Int[ArrayLike, "n T"], mask: Shaped[ArrayLike, "n T"]
 ) -> tuple[Int[Array, "n T"], Int[Array, "n"], Bool[Array, "n"]]:
-    """What a decoder would read of sampled rows, as tokens: ids moved to the left [n, T], their number [n], and whether an end token was sampled [n].
+    """What a decoder would read of sampled rows, as tokens moved to the left [n, T], their number [n], and whether the row ended [n].
 
-    Read are the tokens where mask is 1, up to the first end token, without pad tokens.
+    Read are the tokens where mask is 1, up to the first end token, without pad tokens. A row ended if it holds an end token.
     """
     tokens, chosen = jnp.asarray(tokens), jnp.asarray(mask).astype(bool)
     n, width = tokens.shape

@@ -122,7 +122,8 @@ def train_sentencepiece(texts: Iterable[str], *, vocabulary: int = 1024) -> Sent
     """A unigram SentencePiece model of the texts: every digit a token of its own, bytes for what no piece covers.
 
     Deterministic in the order of the texts (one thread, no sampling), and nothing is written to disk.
-    vocabulary: number of tokens, of which 259 are special and byte tokens. ValueError if there are no texts, or they do not support as many tokens.
+    vocabulary: number of tokens, of which 259 are special and byte tokens.
+    Raises ValueError if there are no texts, or they do not support so many tokens.
     Source: unigram language model, arXiv 1804.10959; SentencePiece, arXiv 1808.06226.
     """
     texts = list(texts)
@@ -136,10 +137,21 @@ def train_sentencepiece(texts: Iterable[str], *, vocabulary: int = 1024) -> Sent
             model_type="unigram",
             vocab_size=vocabulary,
             # Text must come back as it went in: no Unicode normalisation, no added or removed space.
-            **dict(normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False),
-            **dict(split_digits=True, byte_fallback=True, character_coverage=1.0, unk_surface=UNKNOWN),
-            **dict(pad_id=PAD, eos_id=END, unk_id=2, bos_id=-1),
-            **dict(num_threads=1, input_sentence_size=0, max_sentence_length=1 << 20, minloglevel=2),
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            split_digits=True,
+            byte_fallback=True,
+            character_coverage=1.0,
+            unk_surface=UNKNOWN,
+            pad_id=PAD,
+            eos_id=END,
+            unk_id=2,
+            bos_id=-1,
+            num_threads=1,  # more give other models from run to run
+            input_sentence_size=0,
+            max_sentence_length=1 << 20,
+            minloglevel=2,
         )
     except RuntimeError as error:
         reason = " ".join(str(error).split()).rpartition("] ")[2]
