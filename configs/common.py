@@ -26,7 +26,7 @@ def base(preset="tiny"):
     config.model = ("qwen2", dict(hidden=128, layers=2, heads=4, kv_heads=2, mlp=384, tie_embeddings=True))
     config.batch_prompts = 64
     config.prompt_tokens = 6
-    config.response_tokens = 4
+    config.response_tokens = 5
     config.drop_long_prompts = False
     config.sampling = dict(top_k=0, top_p=1.0, min_p=0.0, processor=None)
     config.optimizer = ("adamw", dict(learning_rate=3e-4))

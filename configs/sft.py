@@ -1,0 +1,14 @@
+"""SFT, supervised fine-tuning: the likelihood of the worked solutions of the training split; the floor arm of every comparison.
+
+    python -m pojax.train --config=configs/sft.py --workdir=/tmp/sft
+"""
+
+from configs import common
+
+
+def get_config(preset="tiny"):
+    config = common.base(preset)
+    config.method = common.sft()
+    config.optimizer = ("adamw", dict(learning_rate=1e-3))
+    config.warm_start = None
+    return config
