@@ -1,7 +1,7 @@
 """Decoder language models: shapes, parameters, hidden states, outputs per token, and the cached step of the sampler."""
 
 from pojax.models.config import DecoderConfig, RopeScaling, llama3, qwen2
-from pojax.models.decoder import Cache, decode_step, hidden_states, init, logical_axes, logits_of, prefill, unembedding
+from pojax.models.decoder import Cache, decode_params, decode_step, hidden_states, init, logical_axes, logits_of, prefill, unembedding
 from pojax.models.outputs import TOKEN_OUTPUTS, entropy_of, token_logit, token_outputs
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Cache",
     "DecoderConfig",
     "RopeScaling",
+    "decode_params",
     "decode_step",
     "entropy_of",
     "hidden_states",

@@ -36,7 +36,7 @@ def attend_cached(
     query: Float[Array, "n K R H"],
     prompt: tuple[Float[Array, "P K S H"], Float[Array, "P K S H"]],
     prompt_mask: Bool[Array, "P S"],
-    rows: tuple[Float[Array, "n K T H"], Float[Array, "n K T H"]],
+    rows: tuple[Float[Array, "n K H T"], Float[Array, "n K T H"]],
     slots: Int[Array, "n"],
     window: int | None,
 ) -> Float[Array, "n K R H"]:
@@ -49,8 +49,8 @@ def attend_cached(
     samples = n // prompts
     beside = query.reshape(prompts, samples, kv_heads, shared, head_dim)
     past = jnp.einsum("pgkrh,pksh->pgkrs", beside, prompt[0], preferred_element_type=accumulate).reshape(n, kv_heads, shared, length)
-    own = jnp.einsum("nkrh,nkth->nkrt", query, rows[0], preferred_element_type=accumulate)
-    slot = jnp.arange(rows[0].shape[2])
+    own = jnp.einsum("nkrh,nkht->nkrt", query, rows[0], preferred_element_type=accumulate)
+    slot = jnp.arange(rows[0].shape[3])
     seen_own = slot <= slots[:, None]
     seen_past = jnp.repeat(prompt_mask, samples, axis=0)
     if window is not None:

@@ -1,5 +1,6 @@
 """The decoder transformer: one block, stacked and scanned over the layers, for the learner, the prefill and the decode step alike."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -18,12 +19,12 @@ INIT_STDDEV = 0.02
 class Cache(NamedTuple):
     """Keys and values of P prompts, read by the n = P * G rows that continue them (row r belongs to prompt r // G), and of those rows.
 
-    Layers are stacked in front: [layers / period, ...] for each layer of the period.
+    One pair per layer where the decode step is unrolled, else one per layer of the period, stacked over periods in front.
     """
 
     prompt_mask: Array  # [P, S] bool
-    prompt: tuple[tuple[Array, Array], ...]  # per layer of the period: keys and values [L, P, S, K, H]
-    rows: tuple[tuple[Array, Array], ...]  # per layer of the period: keys and values [L, n, K, T, H]
+    prompt: tuple[tuple[Array, Array], ...]  # keys and values [P, K, S, H]
+    rows: tuple[tuple[Array, Array], ...]  # keys [n, K, H, T] (products read them faster so) and values [n, K, T, H]
 
 
 def _normal(config: DecoderConfig, axes: tuple, residual: bool = False):
@@ -77,10 +78,10 @@ class Block(nn.Module):
         c = self.config
         normed = RMSNorm(c, name="attention_norm")(x)
         bias = 2 if c.qkv_bias else 0
-        kv_shape, kv_axes = (c.hidden, c.kv_heads, c.head_dim), ("embed", "kv_heads", "head_dim")
         query = Linear(c, "btd,dnh->btnh", (c.hidden, c.heads, c.head_dim), ("embed", "heads", "head_dim"), bias, name="query")(normed)
-        key = Linear(c, "btd,dnh->btnh", kv_shape, kv_axes, bias, name="key")(normed)
-        value = Linear(c, "btd,dnh->btnh", kv_shape, kv_axes, bias, name="value")(normed)
+        # Two products of one input are one product: a narrow one alone does not keep a core busy in the decode step.
+        pair = (c.hidden, 2, c.kv_heads, c.head_dim), ("embed", None, "kv_heads", "head_dim")
+        key, value = jnp.moveaxis(Linear(c, "btd,dcnh->btcnh", *pair, bias and 3, name="key_value")(normed), 2, 0)
         query, key = rotate(query, rotation), rotate(key, rotation)
         grouped = query.reshape(*query.shape[:2], c.kv_heads, c.heads // c.kv_heads, c.head_dim)
         context, rest = attend(grouped, key, value)
@@ -88,8 +89,8 @@ class Block(nn.Module):
         out_shape, out_axes = (c.heads, c.head_dim, c.hidden), ("heads", "head_dim", "embed")
         x += Linear(c, "btnh,nhd->btd", out_shape, out_axes, residual=True, name="out")(context)
         normed = RMSNorm(c, name="mlp_norm")(x)
-        gate = Linear(c, "btd,df->btf", (c.hidden, c.mlp), ("embed", "mlp"), name="gate")(normed)
-        up = Linear(c, "btd,df->btf", (c.hidden, c.mlp), ("embed", "mlp"), name="up")(normed)
+        pair = (c.hidden, 2, c.mlp), ("embed", None, "mlp")
+        gate, up = jnp.moveaxis(Linear(c, "btd,dcf->btcf", *pair, name="gate_up")(normed), 2, 0)
         x += Linear(c, "btf,fd->btd", (c.mlp, c.hidden), ("mlp", "embed"), residual=True, name="down")(nn.silu(gate) * up)
         return x, rest
 
@@ -101,7 +102,7 @@ class Period(nn.Module):
     keep: bool  # give keys and values
 
     @nn.compact
-    def __call__(self, x: Array, _: None, rotation: tuple, mask: Array) -> tuple[Array, tuple | None]:
+    def __call__(self, x: Array, rotation: tuple, mask: Array) -> tuple[Array, tuple | None]:
         kept = []
         for j, window in enumerate(self.config.windows):
             seen = attention.visible(mask, window)
@@ -114,35 +115,14 @@ class Period(nn.Module):
         return x, tuple(kept) if self.keep else None
 
 
-class CachedPeriod(nn.Module):
-    """The same layers for one new token per row, over a cache that is carried and written in place."""
-
-    config: DecoderConfig
-
-    @nn.compact
-    def __call__(self, carry: tuple, prompt: tuple, rotation: tuple, prompt_mask: Array, slots: Array) -> tuple[tuple, None]:
-        x, rows, period = carry
-        rows = list(rows)
-        index = jnp.arange(x.shape[0])
-        for j, window in enumerate(self.config.windows):
-
-            def attend(query, key, value, j=j, window=window):
-                new = [old.at[period, index, :, slots].set(item[:, 0]) for old, item in zip(rows[j], (key, value), strict=True)]
-                own = tuple(jax.lax.dynamic_index_in_dim(item, period, keepdims=False) for item in new)
-                return attention.attend_cached(query[:, 0], prompt[j], prompt_mask, own, slots, window)[:, None], tuple(new)
-
-            x, rows[j] = Block(self.config, name=f"layer_{j}")(x, rotation, attend)
-        return (x, tuple(rows), period + 1), None
-
-
 class Decoder(nn.Module):
     """Tokens to final hidden states. The unembedding belongs to it but is applied in pieces, by `token_outputs`."""
 
     config: DecoderConfig
 
     @nn.compact
-    def __call__(self, tokens: Array, positions: Array, mask: Array, keep: bool = False, cache: Cache | None = None, slots: Any = None) -> tuple:
-        """Hidden states [B, T, hidden], and keys and values (of the tokens where keep; the rows' written cache where one is given)."""
+    def __call__(self, tokens: Array, positions: Array, mask: Array, keep: bool = False) -> tuple[Array, tuple | None]:
+        """Hidden states [B, T, hidden]; where keep, keys and values (each [L / period, B, T, K, H]) of every layer of the period."""
         c = self.config
         # The feature axis of the tables has no name: sharded like the batch it would make XLA rematerialise the whole lookup.
         table = self.param("embedding", _normal(c, ("vocab", None)), (c.vocab_size, c.hidden), c.param_dtype)
@@ -151,26 +131,16 @@ class Decoder(nn.Module):
             self.param("value", zeros, (c.hidden,), c.param_dtype)
         elif not c.tie_embeddings:
             self.param("unembedding", _normal(c, ("vocab", None)), (c.vocab_size, c.hidden), c.param_dtype)
-        x = table[tokens].astype(c.dtype)
-        rotation = rotations(positions, c)
-        if cache is None:
-            x, rest = self._stack(Period, 2, 0)(c, keep, name="blocks")(x, None, rotation, mask)
-        else:
-            scanned = self._stack(CachedPeriod, 3, 0)(c, name="blocks")
-            start = (x, cache.rows, jnp.zeros((), jnp.int32))
-            (x, rest, _), _ = scanned(start, cache.prompt, rotation, cache.prompt_mask, slots)
-        return RMSNorm(c, name="norm")(x), rest
-
-    def _stack(self, layer: Any, shared: int, stacked: int) -> Any:
-        c = self.config
-        return nn.scan(
-            nn.remat(layer, prevent_cse=False) if c.remat and layer is Period else layer,
+        blocks = nn.scan(
+            nn.remat(Period, prevent_cse=False) if c.remat else Period,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(stacked,) + (nn.broadcast,) * shared,
+            in_axes=(nn.broadcast,) * 2,
             length=c.layers // c.period,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
+        x, kept = blocks(c, keep, name="blocks")(table[tokens].astype(c.dtype), rotations(positions, c), mask)
+        return RMSNorm(c, name="norm")(x), kept
 
 
 def init(key: Key[Array, ""], config: DecoderConfig) -> Params:
@@ -227,8 +197,20 @@ def prefill(
     mask = jnp.asarray(prompt_mask, bool)
     hidden, kept = Decoder(config).apply({"params": params}, prompt_tokens, positions_of(mask), mask, keep=True)
     prompt = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 3), kept)  # [L, P, S, K, H] -> [L, P, K, S, H]
-    shape = (config.layers // config.period, rows, config.kv_heads, response_tokens, config.head_dim)
-    return hidden[:, -1], Cache(mask, prompt, jax.tree.map(lambda _: jnp.zeros(shape, config.dtype), kept))
+    stacked = (config.layers // config.period,)
+    if unrolled(config):
+        prompt, stacked = _unstack(prompt, config), ()
+    keys = (*stacked, rows, config.kv_heads, config.head_dim, response_tokens)
+    values = (*stacked, rows, config.kv_heads, response_tokens, config.head_dim)
+    own = tuple((jnp.zeros(keys, config.dtype), jnp.zeros(values, config.dtype)) for _ in prompt)
+    return hidden[:, -1], Cache(mask, prompt, own)
+
+
+def decode_params(params: Params, config: DecoderConfig) -> Params:
+    """Parameters as `decode_step` reads them, made once before its loop: in the dtype of products, and one tree per layer where it is unrolled."""
+    params = jax.tree.map(lambda x: x.astype(config.dtype), params)
+    period = tuple(params["blocks"][f"layer_{j}"] for j in range(config.period))
+    return {**params, "blocks": _unstack(period, config) if unrolled(config) else period}
 
 
 def decode_step(
@@ -236,12 +218,57 @@ def decode_step(
 ) -> tuple[Float[Array, "n hidden"], Cache]:
     """Feed token tokens[r] as response token number slots[r] of row r: the hidden state that predicts the next one, and the cache with it.
 
-    A row sees its prompt and its slots up to slots[r], whatever later slots hold.
+    A row sees its prompt and its slots up to slots[r], whatever later slots hold. params: of `decode_params`.
     """
     lengths = jnp.sum(cache.prompt_mask, axis=1, dtype=jnp.int32)
     positions = jnp.repeat(lengths, tokens.shape[0] // lengths.shape[0]) + slots
-    hidden, rows = Decoder(config).apply({"params": params}, tokens[:, None], positions[:, None], None, cache=cache, slots=slots)
-    return hidden[:, 0], cache._replace(rows=rows)
+    x = params["embedding"][tokens[:, None]]
+    block = partial(_cached_block, config, rotations(positions[:, None], config), cache.prompt_mask, slots)
+    rows = list(cache.rows)
+    if unrolled(config):
+        for i, layer in enumerate(params["blocks"]):
+            x, rows[i] = block(i, layer, cache.prompt[i], x, rows[i], ())
+    else:
+
+        def period(carry, stacked):
+            x, rows, index = carry
+            for j in range(config.period):
+                x, rows[j] = block(j, stacked[0][j], stacked[1][j], x, rows[j], (index,))
+            return (x, rows, index + 1), None
+
+        start = (x, rows, jnp.zeros((), jnp.int32))
+        (x, rows, _), _ = jax.lax.scan(period, start, (params["blocks"], cache.prompt))
+    hidden = RMSNorm(config).apply({"params": params["norm"]}, x[:, 0])
+    return hidden, cache._replace(rows=tuple(rows))
+
+
+def _cached_block(
+    config: DecoderConfig, rotation: tuple, prompt_mask: Array, slots: Array, layer: int, params: Params, prompt: tuple, x: Array, rows: tuple, at: tuple
+) -> tuple[Array, tuple]:
+    """One block for one new token per row. rows: the layer's cache, or with at = (index,) the caches of all layers, stacked; written in place."""
+
+    def attend(query, key, value):
+        every = jnp.arange(slots.shape[0])
+        new = rows[0].at[(*at, every, ..., slots)].set(key[:, 0]), rows[1].at[(*at, every, slice(None), slots)].set(value[:, 0])
+        own = tuple(jax.lax.dynamic_index_in_dim(item, at[0], keepdims=False) if at else item for item in new)
+        window = config.windows[layer % config.period]
+        return attention.attend_cached(query[:, 0], prompt, prompt_mask, own, slots, window)[:, None], new
+
+    return Block(config).apply({"params": params}, x, rotation, attend)
+
+
+def unrolled(config: DecoderConfig) -> bool:
+    """Whether the decode step is compiled layer by layer.
+
+    A scan copies each layer's weights and cache out of their stacks at every step; unrolled, each layer owns its buffers. Deep models are
+    scanned all the same, so that compile time does not grow with depth.
+    """
+    return config.layers <= config.decode_unroll
+
+
+def _unstack(period: tuple, config: DecoderConfig) -> tuple:
+    """Trees of each layer of the period, stacked over periods -> one tree per layer, in order."""
+    return tuple(jax.tree.map(lambda x, i=i: x[i // config.period], period[i % config.period]) for i in range(config.layers))
 
 
 def positions_of(mask: Shaped[Array, "B T"]) -> Int[Array, "B T"]:
