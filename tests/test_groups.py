@@ -1,0 +1,61 @@
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pojax import groups
+
+
+def test_ids_are_dense_and_keep_minus_one():
+    for ids in (groups.ids, jax.jit(groups.ids)):
+        np.testing.assert_array_equal(ids(np.array([5, -1, 9, 5, 0])), [1, -1, 2, 1, 0])
+        np.testing.assert_array_equal(ids(np.array([2, 1, 2, 2, 1])), [1, 0, 1, 1, 0])
+        np.testing.assert_array_equal(ids(np.array([-1, -1, -1, -1, -1])), -1)
+    np.testing.assert_array_equal(groups.ids(jnp.array([5, -1, 9, 5, 0])), [1, -1, 2, 1, 0])
+
+
+def test_ids_beyond_32_bits_stay_apart():
+    np.testing.assert_array_equal(groups.ids(np.array([2**40, 3, 2**40 + 2**32])), [1, 0, 2])
+
+
+def test_ids_of_no_rows():
+    assert groups.ids(np.zeros(0, int)).shape == groups.ids(jnp.zeros(0, int)).shape == (0,)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, jnp.asarray])
+def test_ids_refuses(convert):
+    with pytest.raises(ValueError, match="an id is -5, allowed"):
+        groups.ids(convert([-5, 0]))
+
+
+def test_ids_refuses_floats():
+    with pytest.raises(ValueError, match="ids are float32, allowed: integers"):
+        inspect.unwrap(groups.ids)(np.zeros(2, np.float32))
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(-1, 4), min_size=6, max_size=6), st.integers(0, 2**31))
+def test_group_statistics_equal_a_loop(ids, seed):
+    ids, x = np.array(ids), np.random.default_rng(seed).normal(size=6).astype(np.float32)
+    poisoned = np.where(ids >= 0, x, np.nan).astype(np.float32)
+    total, size = (np.array([f(x[ids == i]) if i >= 0 else 0.0 for i in ids]) for f in (np.sum, len))
+    np.testing.assert_allclose(groups.group_sum(poisoned, ids), total, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(groups.group_size(ids), size)
+    np.testing.assert_allclose(groups.group_mean(poisoned, ids), total / np.maximum(size, 1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(groups.all_equal(np.round(poisoned), ids), [i < 0 or len(set(np.round(x)[ids == i])) == 1 for i in ids])
+
+
+def test_all_equal_sees_what_a_variance_cannot():
+    x = np.full(7, 0.7, np.float32)
+    assert np.any(x - np.asarray(groups.group_mean(x, np.zeros(7, int))) != 0)  # the trap is there
+    assert np.all(groups.all_equal(x, np.zeros(7, int)))
+    assert not np.any(groups.all_equal(np.nextafter(x, 1, where=np.arange(7) == 3, out=x.copy()), np.zeros(7, int)))
+
+
+def test_whole_batch_is_one_group():
+    np.testing.assert_array_equal(groups.whole_batch(np.array([4, -1, 0])), [0, -1, 0])
+    np.testing.assert_array_equal(groups.inside(np.array([4, -1, 0])), [True, False, True])
