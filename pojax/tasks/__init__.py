@@ -6,7 +6,10 @@ from pojax.tasks.countdown import countdown
 from pojax.tasks.encode import encode_prompts as encode_prompts
 from pojax.tasks.encode import encode_solutions as encode_solutions
 from pojax.tasks.encode import verify_rows as verify_rows
+from pojax.tasks.json_lines import json_lines
 from pojax.tasks.sequences import reversal, sorting
+from pojax.tasks.svamp import svamp
 from pojax.tasks.task import Task as Task
+from pojax.tasks.tfds import tfds
 
-__all__ = ["arithmetic", "countdown", "modular_chain", "reversal", "sorting"]
+__all__ = ["arithmetic", "countdown", "json_lines", "modular_chain", "reversal", "sorting", "svamp", "tfds"]

@@ -90,23 +90,21 @@ def split_ranges(order: np.ndarray, *, validation: int, held_out: int, name: str
     return {"train": parts[2], "validation": parts[1], "held_out": parts[0]}
 
 
-def split_groups(keys: Sequence[str], *, validation: int, held_out: int, seed: int, name: str) -> dict[str, np.ndarray]:
-    """Row indices per split such that rows with equal keys stay together.
+def split_groups(keys: Sequence[str], sizes: Mapping[str, int], *, seed: int, name: str) -> dict[str, np.ndarray]:
+    """Row indices per split such that rows with equal keys stay together, in ascending order.
 
-    Groups go, in a seeded order, to held_out until it has at least `held_out` rows, then to validation, then to train.
+    sizes: {split: least number of rows}; groups go, in a seeded order, to the first split that has fewer, and then to train.
     ValueError if a split would be empty.
     """
     groups: dict[str, list[int]] = {}
     for row, key in enumerate(keys):
         groups.setdefault(key, []).append(row)
     members = list(groups.values())
-    parts: dict[str, list[int]] = {"train": [], "validation": [], "held_out": []}
+    parts: dict[str, list[int]] = {split: [] for split in ("train", *sizes)}
     for group in np.random.default_rng(seed).permutation(len(members)):
-        wanted = "held_out" if len(parts["held_out"]) < held_out else "validation" if len(parts["validation"]) < validation else "train"
-        parts[wanted] += members[group]
-    if min(validation, held_out) < 1 or not parts["train"]:
-        raise ValueError(
-            f"{name}: validation={validation} and held_out={held_out} of {len(keys)} rows, "
-            "allowed: at least 1 each, and few enough that training rows remain"
-        )
-    return {split: np.sort(np.asarray(rows)) for split, rows in parts.items()}
+        split = next((split for split, size in sizes.items() if len(parts[split]) < size), "train")
+        parts[split] += members[group]
+    if min(sizes.values()) < 1 or not parts["train"]:
+        wanted = " and ".join(f"{split}={size}" for split, size in sizes.items())
+        raise ValueError(f"{name}: {wanted} of {len(keys)} rows, allowed: at least 1 each, and few enough that training rows remain")
+    return {split: np.sort(np.asarray(parts[split])) for split in SPLITS if split in parts}

@@ -122,8 +122,8 @@ def train_sentencepiece(texts: Iterable[str], *, vocabulary: int = 1024) -> Sent
     """A unigram SentencePiece model of the texts: every digit a token of its own, bytes for what no piece covers.
 
     Deterministic in the order of the texts (one thread, no sampling), and nothing is written to disk.
-    vocabulary: number of tokens, of which 259 are special and byte tokens.
-    Raises ValueError if there are no texts, or they do not support so many tokens.
+    vocabulary: at most so many tokens, of which 259 are special and byte tokens; few texts give fewer.
+    Raises ValueError if there are no texts, or more characters in them than that leaves room for.
     Source: unigram language model, arXiv 1804.10959; SentencePiece, arXiv 1808.06226.
     """
     texts = list(texts)
@@ -136,6 +136,7 @@ def train_sentencepiece(texts: Iterable[str], *, vocabulary: int = 1024) -> Sent
             model_writer=model,
             model_type="unigram",
             vocab_size=vocabulary,
+            hard_vocab_limit=False,  # few texts give fewer tokens, not an error
             # Text must come back as it went in: no Unicode normalisation, no added or removed space.
             normalization_rule_name="identity",
             add_dummy_prefix=False,

@@ -1,0 +1,97 @@
+"""SVAMP: English word problems, answered by an equation. Dan had 3 dollars left ... -> `4-3`."""
+
+import json
+import re
+from fractions import Fraction
+from typing import Any
+
+from pojax.tasks.expressions import evaluate
+from pojax.tasks.task import Task, split_groups
+from pojax.tasks.text import Row, logger, make_tokenizer, masked, text_tasks
+
+
+def svamp(
+    *,
+    path: str,
+    seed: int = 0,
+    tokenizer: str = "sentencepiece",
+    vocabulary: int = 1024,
+    validation: int = 100,
+    held_out: int = 200,
+) -> dict[str, Task]:
+    """The 1000 problems of SVAMP.json; the response is an expression, and right if its value is the answer. Returns the three splits.
+
+    The data have no official split, and many problems tell the same story with other numbers or another question. So problems
+    whose story (field Body) is the same with its numbers masked are in one split; `validation` and `held_out` are the least
+    numbers of problems there. Problems whose own equation does not give their answer are left out, which is logged.
+
+    tokenizer: "sentencepiece" (trained on the training split, at most `vocabulary` tokens), "characters", or the folder of a saved one.
+    The solution is the equation without spaces and outer brackets. Column difficulty: number of operations in it.
+    Components: format, 1 if the response is an expression that has a value (`expressions.evaluate`); correct, 1 if that is the
+    answer. The response must have ended by itself.
+    Raises ValueError naming file and row of malformed data. Source: Patel et al., arXiv 2103.07191.
+    """
+    rows, keys = [], []
+    left_out = 0
+    for body, question, equation, answer in _read(path):
+        if evaluate(equation) != answer:
+            left_out += 1
+            continue
+        steps = re.findall(r"[0-9.]+|[-+*/()]", _shorten(equation))
+        end = "" if body.endswith((".", "?", "!")) else "."
+        rows.append(Row(f"{body}{end} {question}", steps, answer, {"difficulty": sum(step in "+-*/" for step in steps)}))
+        keys.append(masked(body))
+    if left_out:
+        logger.warning("svamp: %d of %d problems left out, whose equation does not give their answer", left_out, left_out + len(rows))
+    parts = split_groups(keys, {"held_out": held_out, "validation": validation}, seed=seed, name="svamp")
+    splits = {split: [rows[i] for i in indices] for split, indices in parts.items()}
+    return text_tasks("svamp", splits, make_tokenizer(tokenizer, splits, vocabulary), _judge)
+
+
+def _read(path: str) -> list[tuple[str, str, str, Fraction]]:
+    """Body, question, equation and answer of each problem."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            problems = json.load(file)
+    except OSError as error:
+        raise ValueError(f"svamp: path {path!r}: {error.strerror}, allowed: a file SVAMP.json") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON ({error}), allowed: a file SVAMP.json") from None
+    if not isinstance(problems, list) or not problems:
+        raise ValueError(f"{path}: found {'an empty list' if problems == [] else type(problems).__name__}, allowed: a list of problems")
+    return [_fields(f"{path}: problem {i}", problem) for i, problem in enumerate(problems)]
+
+
+def _fields(where: str, problem: Any) -> tuple[str, str, str, Fraction]:
+    if not isinstance(problem, dict):
+        raise ValueError(f"{where}: found {str(problem)[:60]!r}, allowed: an object")
+    for key in ("Body", "Question", "Equation"):
+        if not isinstance(problem.get(key), str):
+            raise ValueError(f"{where}: {key!r} is {problem.get(key)!r}, allowed: a text")
+    answer = problem.get("Answer")
+    try:
+        evaluate(problem["Equation"])
+        return problem["Body"].strip(), problem["Question"].strip(), problem["Equation"], Fraction(str(answer))
+    except ValueError as error:
+        raise ValueError(f"{where}: equation {problem['Equation']!r} and answer {answer!r}: {error}") from None
+
+
+def _shorten(equation: str) -> str:
+    """( 76.0 - 25.0 ) -> 76-25"""
+    text = re.sub(r"\s+", "", re.sub(r"([0-9])\.0+(?![0-9])", r"\1", equation))
+    inner = text[1:-1]
+    if text.startswith("(") and text.endswith(")"):
+        try:
+            evaluate(inner)
+        except ValueError:  # as in (1+2)*(3+4), the first bracket does not close at the end
+            return text
+        return inner
+    return text
+
+
+def _judge(text: str, answer: Fraction) -> tuple[bool, bool]:
+    try:
+        value = evaluate(text)
+    except ValueError:
+        return False, False
+    return value == answer, True
