@@ -98,9 +98,14 @@ def logprobs(params, prompts, responses):
 def generate(params, prompts, key):
     """SAMPLES responses to each prompt [PROMPTS, S], with their log-probabilities: both [ROWS, T]."""
     hidden, cache = forward(params, prompts)
-    room = ((0, 0), (0, w.RESPONSE_TOKENS), (0, 0), (0, 0))
-    cache = jax.tree.map(lambda x: jnp.repeat(jnp.pad(x, room), w.SAMPLES, axis=0), cache)
     hidden = jnp.repeat(hidden[:, -1], w.SAMPLES, axis=0)
+
+    def room(x, order):  # per row, and with zeros where the response will be
+        x = x.transpose(order)
+        return jnp.repeat(jnp.pad(x, [(0, w.RESPONSE_TOKENS if axis == 1 else 0) for axis in order]), w.SAMPLES, axis=0)
+
+    # Keys lie as [B, KV_HEADS, HEAD, S], values as [B, KV_HEADS, S, HEAD]: the products of one query then run along memory.
+    cache = [(room(key_, (0, 2, 3, 1)), room(value, (0, 2, 1, 3))) for key_, value in cache]
 
     def sample(hidden, t):
         logits = hidden @ params["embed"].T
@@ -111,13 +116,15 @@ def generate(params, prompts, key):
     def decode(carry, t):
         token, cache = carry
         position = w.PROMPT_TOKENS + t - 1
-        visible = jnp.arange(w.LENGTH)[None] <= position
+        visible = jnp.arange(w.LENGTH) <= position
         x, written = params["embed"][token][:, None], []
         for layer, (keys, values) in zip(params["layers"], cache, strict=True):
             query, key_, value = project(layer, x, position[None])
-            keys = jax.lax.dynamic_update_slice(keys, key_, (0, position, 0, 0))
-            values = jax.lax.dynamic_update_slice(values, value, (0, position, 0, 0))
-            x = finish(layer, x, attend(query, keys, values, visible))
+            keys = jax.lax.dynamic_update_slice(keys, key_.transpose(0, 2, 3, 1), (0, 0, 0, position))
+            values = jax.lax.dynamic_update_slice(values, value.transpose(0, 2, 1, 3), (0, 0, position, 0))
+            query = query.reshape(w.ROWS, w.KV_HEADS, GROUPED, w.HEAD) * w.HEAD**-0.5
+            weights = jax.nn.softmax(jnp.where(visible, jnp.einsum("bkgd,bkds->bkgs", query, keys), -1e30), axis=-1)
+            x = finish(layer, x, jnp.einsum("bkgs,bksd->bkgd", weights, values).reshape(w.ROWS, 1, w.HIDDEN))
             written.append((keys, values))
         token, logprob = sample(rms_norm(x, params["norm"])[:, 0], t)
         return (token, written), (token, logprob)
@@ -126,6 +133,17 @@ def generate(params, prompts, key):
     _, (tokens, chosen) = jax.lax.scan(decode, (first, cache), jnp.arange(1, w.RESPONSE_TOKENS))
     join = lambda first, rest: jnp.concatenate([first[None], rest]).T  # noqa: E731
     return join(first, tokens), join(first_logprob, chosen)
+
+
+def cut(tree, pieces):
+    """Rows of every array in equal pieces: [pieces, rows / pieces, ...]."""
+    return jax.tree.map(lambda x: x.reshape(pieces, -1, *x.shape[1:]), tree)
+
+
+@partial(jax.jit, static_argnames="pieces")
+def reference_logprobs(params, prompts, responses, pieces):
+    """`logprobs` piece by piece: what a small piece needs stays in the cache of the processor."""
+    return jax.lax.map(lambda piece: logprobs(params, *piece), cut((prompts, responses), pieces)).reshape(responses.shape)
 
 
 @jax.jit
@@ -153,9 +171,8 @@ def update(params, state, batch, pieces):
     if pieces == 1:
         gradient = jax.grad(loss)(params, batch)
     else:
-        cut = jax.tree.map(lambda x: x.reshape(pieces, -1, *x.shape[1:]), batch)
         add = lambda total, piece: (jax.tree.map(jnp.add, total, jax.grad(loss)(params, piece)), None)  # noqa: E731
-        gradient, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), cut)
+        gradient, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), cut(batch, pieces))
     change, state = OPTIMIZER.update(gradient, state, params)
     return optax.apply_updates(params, change), state
 
@@ -163,19 +180,19 @@ def update(params, state, batch, pieces):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=13)
-    parser.add_argument("--pieces", type=int, default=1, help="pieces over which the update is accumulated")
+    parser.add_argument("--pieces", type=int, default=1, help="pieces in which rows go through the reference and the update")
     args = parser.parse_args()
     key = jax.random.key(0)
     params = init(key)
     reference = jax.tree.map(jnp.copy, params)
-    state, reference_logprobs = OPTIMIZER.init(params), jax.jit(logprobs)
+    state = OPTIMIZER.init(params)
     watch = w.Stopwatch()
     for step in range(args.steps):
         prompts = jnp.asarray(w.prompts(step), jnp.int32)
         responses, old = jax.block_until_ready(generate(params, prompts, jax.random.fold_in(key, step)))
         watch.lap("generate")
         prompts = jnp.repeat(prompts, w.SAMPLES, axis=0)
-        ref = jax.block_until_ready(reference_logprobs(reference, prompts, responses))
+        ref = jax.block_until_ready(reference_logprobs(reference, prompts, responses, args.pieces))
         watch.lap("reference")
         reward, advantages = advantages_of(responses)
         batch = dict(prompts=prompts, responses=responses, old_logprobs=old, ref_logprobs=ref, advantages=advantages)
