@@ -53,7 +53,9 @@ def _leaves(state: Tree) -> dict[str, _Leaf]:
     leaves: dict[str, _Leaf] = {}
     for path, leaf in _paths(state):
         # A Python number would come back as an array (another compilation), a string or an object would poison orbax for the process.
-        if not isinstance(leaf, (jax.Array, np.ndarray)) or not (_is_key(leaf) or jnp.issubdtype(leaf.dtype, np.number) or leaf.dtype == bool):
+        if not isinstance(leaf, (jax.Array, np.ndarray)) or not (
+            _is_key(leaf) or jnp.issubdtype(leaf.dtype, np.number) or leaf.dtype == bool
+        ):
             raise ValueError(f"state: {path} is {type(leaf).__name__} ({str(leaf)[:40]!r}), allowed: numeric and boolean arrays, PRNG keys")
         if path in leaves:
             raise ValueError(f"state: two arrays have the path {path!r}; no key may contain '/'")
