@@ -9,6 +9,7 @@ import copy
 import importlib.util
 import json
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,6 +63,9 @@ def load(spec: str) -> ConfigDict:
     module_spec = importlib.util.spec_from_file_location(f"_config_{file.stem}", file)
     assert module_spec is not None and module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
+    for folder in (file.resolve().parent.parent, pathlib.Path.cwd()):  # where `configs.common` and the user's own modules are found
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
     try:
         module_spec.loader.exec_module(module)
     except SyntaxError as error:

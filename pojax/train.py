@@ -1,0 +1,170 @@
+"""The one loop: `python -m pojax.train --config=configs/bnpo.py --workdir=/tmp/bnpo`, or `train.run(config, workdir)`.
+
+Build, restore, then for every iteration: collect, step, log, evaluate, save. Everything that persists is in one pytree, so a run that is
+killed anywhere and started again ends in the same bits.
+"""
+
+import dataclasses
+import pathlib
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from pojax import checkpointing, commands, environment, evaluate, explain, metrics, plots
+from pojax.build import Job, Phase, build
+from pojax.checkpointing import Checkpoints
+from pojax.config import to_json
+from pojax.learners import state as states
+from pojax.log import Log
+from pojax.types import LearnerState
+from pojax.workdir import open_workdir, read_json, write_json
+
+OnStep = Callable[[int, dict[str, float]], None]
+
+
+def run(config: Any, workdir: str | pathlib.Path, on_step: OnStep | None = None, say: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """Train to `config.run.steps` iterations and return the summary; goes on where the workdir stopped.
+
+    on_step(step, metrics) is called after every iteration. Raises ValueError for a config that cannot run, OSError for a folder that cannot be
+    written. Where it is interrupted (Ctrl-C, SIGTERM) it saves, and the summary has `finished` False.
+    """
+    writer, started = jax.process_index() == 0, time.time()
+    say = say or (lambda line: print(line, file=sys.stderr, flush=True) if writer else None)
+    job = build(config, say)
+    folder = open_workdir(workdir, job.config, writer)
+    job.tasks["train"].tokenizer.save(folder / "tokenizer") if writer else None
+    settings, last = job.config["run"], job.warm_steps + job.config["run"]["steps"]
+    with Checkpoints(folder / "checkpoints", keep=settings["keep"], say=say) as checkpoints, _Interrupt() as interrupt:
+        state, step = _start(job, checkpoints, say)
+        summary = read_json(folder / "summary.json")
+        if step >= last and summary and summary["steps"] == settings["steps"]:
+            say(f"{folder}: finished, {settings['steps']} steps; raise --config.run.steps to go on")
+            return summary
+        log = Log(folder, job, step, say, on_step)
+        validation = evaluate.evaluator(job, "validation", job.config["evaluation"]["validation_problems"], samples=1)
+        while step < last and not interrupt.asked:
+            phase = job.phase(step)
+            if step == job.warm_steps:
+                state = _begin(job, state, checkpoints, folder, say)
+            step += 1
+            state, line = _iterate(phase, state, step, log)
+            if settings["eval_every"] and (step % settings["eval_every"] == 0 or step == last) and validation is not None:
+                line |= {"validation/pass_at_1": validation(state.params, step).pass_at_1}
+            log.write(step, line, total=last)
+            if step == last or (settings["checkpoint_every"] and step % settings["checkpoint_every"] == 0):
+                checkpoints.save(step, state, config=to_json(job.config), score=line.get("validation/pass_at_1"))
+        if interrupt.asked and step < last:
+            checkpoints.save(step, state, config=to_json(job.config))
+            log.close()
+            say(f"stopped at iteration {step} of {last} and saved; the same command goes on from here")
+            return {"finished": False, "iteration": step}
+        checkpoints.wait()
+        return _finish(job, state, folder, log, time.time() - started, say)
+
+
+def _start(job: Job, checkpoints: Checkpoints, say: Callable[[str], None]) -> tuple[LearnerState, int]:
+    """The state to go on from: the newest whole checkpoint, or a new one, its parameters from `init_from` where that is set."""
+    state = job.init()
+    restored = checkpoints.restore(checkpointing.abstract(state))
+    if restored is not None:
+        state, step = restored
+        say(f"going on from iteration {step}")
+        return states.own_buffers(state), step
+    if job.config["init_from"]:
+        params = checkpointing.load_params(pathlib.Path(job.config["init_from"]) / "checkpoints", checkpointing.abstract(state.params), say=say)
+        state = dataclasses.replace(state, params=params)
+    return states.recopy(state, job.program), 0
+
+
+def _begin(job: Job, state: LearnerState, checkpoints: Checkpoints, folder: pathlib.Path, say: Callable[[str], None]) -> LearnerState:
+    """The switch from the warm start to the method: copies are made again from the parameters, and pass@1 is measured before."""
+    state = states.recopy(state, job.program)
+    checkpoints.save(job.warm_steps, state, config=to_json(job.config))
+    if read_json(folder / "before.json") is None:
+        report = evaluate.held_out(job, state.params)
+        if jax.process_index() == 0:
+            write_json(folder / "before.json", evaluate.to_json(report))
+        say(f"before reinforcement learning: {evaluate.headline(report)}")
+    return state
+
+
+def _iterate(phase: Phase, state: LearnerState, step: int, log: Log) -> tuple[LearnerState, dict[str, float]]:
+    """One iteration: collect, then one train step."""
+    learner, clock = phase.learner, time.perf_counter()
+    batch, source = learner.collect(state, learner.hyper)
+    jax.block_until_ready(batch)
+    collected = time.perf_counter()
+    state, seen = learner.train_step(dataclasses.replace(state, source=source), batch, learner.hyper)
+    line = log.host(phase, step, batch, seen)
+    now = time.perf_counter()
+    line |= {"time/collect": collected - clock, "time/update": now - collected, "tokens_per_second": line.pop("tokens") / (now - clock)}
+    return state, line
+
+
+def _finish(job: Job, state: LearnerState, folder: pathlib.Path, log: Log, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """Held-out pass@1 after, beside the one before; summary, curve, samples."""
+    before, report = read_json(folder / "before.json"), evaluate.held_out(job, state.params)
+    after = evaluate.to_json(report)
+    log.close()
+    curve = plots.curve(folder) if jax.process_index() == 0 else None
+    summary = {
+        "finished": True, "steps": job.config["run"]["steps"], "iterations": int(state.step), "seconds": seconds, "state_sha256": checkpointing.digest(state),
+        "pass_at_1_after": after["pass_at_1"], "pass_at_1_after_interval": after["interval"], "greedy_after": after["greedy"],
+        **({"pass_at_1_before": before["pass_at_1"], "pass_at_1_before_interval": before["interval"], "greedy_before": before["greedy"]} if before else {}),
+        **environment.versions_and_features(), **log.totals(),
+    }  # fmt: skip
+    if jax.process_index() == 0:
+        write_json(folder / "after.json", after)
+        write_json(folder / "summary.json", summary)
+        evaluate.show_samples(before, after, say)
+    if before:
+        say(f"before: {evaluate.headline(before)}")
+    say(f"after:  {evaluate.headline(after)}")
+    outputs = ["checkpoints", "metrics.jsonl", "summary.json", *(["tensorboard"] if (folder / "tensorboard").exists() else [])]
+    for name in outputs:
+        say(f"{name}: {folder / name}")
+    say(f"curve: {curve}")
+    return summary
+
+
+class _Interrupt:
+    """Ctrl-C and SIGTERM ask the loop to stop after the iteration; a second Ctrl-C stops at once."""
+
+    asked = False
+
+    def __enter__(self) -> "_Interrupt":
+        self._old = {}
+        try:
+            for name in (signal.SIGINT, signal.SIGTERM):
+                self._old[name] = signal.signal(name, self._ask)
+        except ValueError:  # not the main thread: somebody else handles signals
+            pass
+        return self
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_: Any) -> None:
+        for name, handler in self._old.items():
+            signal.signal(name, handler)
+
+
+def main(argv: list[str] | None = None) -> int:
+    def body() -> None:
+        arguments = commands.parse(sys.argv[1:] if argv is None else argv, "train", needs=("config", "workdir"))
+        if arguments.show:
+            print(explain.show(build(arguments.config)))
+        else:
+            run(arguments.config, arguments.workdir)
+
+    return commands.run(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
