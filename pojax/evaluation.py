@@ -1,0 +1,215 @@
+"""How often a policy solves problems: unbiased pass@k, majority votes, and intervals that know which samples share a problem."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Float, Int, Key, Shaped
+
+from pojax.types import Samples
+
+__all__ = ["Report", "bootstrap_interval", "evaluate", "maj_at_k", "pass_at_k"]
+
+SampleRows = Callable[[Int[np.ndarray, "n"], Key[jax.Array, "n"], Float[np.ndarray, "n"]], Samples]
+Verify = Callable[[Int[np.ndarray, "n"], Samples], Mapping[str, Any]]
+Answers = Callable[[Int[np.ndarray, "n"], Samples], Sequence[str]]
+
+
+def pass_at_k(
+    samples: Int[ArrayLike, "*shape"] | int, correct: Int[ArrayLike, "*shape"] | int, k: int
+) -> Float[np.ndarray, "*shape"] | float:
+    """Probability that at least one of k samples is correct, from n samples of which c are: 1 - C(n - c, k) / C(n, k).
+
+    Unbiased for the policy's own pass@k, where 1 - (1 - c / n)^k is not. Arrays are taken entry by entry.
+    Raises ValueError for k below 1 or above n, and for c outside 0 to n.
+    Source: Codex, arXiv 2107.03374, eq. (1).
+    """
+    n, c = np.broadcast_arrays(samples, correct)
+    if n.size and not 1 <= k <= n.min():
+        raise ValueError(f"pass_at_k: k is {k}, allowed: 1 to the number of samples, {n.min()}")
+    if np.any((c < 0) | (c > n)):
+        raise ValueError(f"pass_at_k: found {c[(c < 0) | (c > n)].flat[0]} correct samples, allowed: 0 to the number of samples")
+    missed = np.ones(n.shape)
+    for i in range(k):  # C(n - c, k) / C(n, k) as a product of k ratios: no factorial overflows, and it is 0 as soon as one is
+        missed *= np.maximum(n - c - i, 0) / (n - i)
+    return 1.0 - missed
+
+
+def maj_at_k(answers: Sequence[Sequence[str]], correct: Shaped[ArrayLike, "problems samples"], k: int) -> Float[np.ndarray, "problems"]:
+    """Share of majority votes of k samples that are correct, per problem.
+
+    Samples vote in consecutive blocks of k; an answer is correct where its first sample in the block is. Where several answers lead, the
+    vote counts as the share of them that is correct, which is what drawing one of them would give on average.
+    answers: per problem the answer of each sample, as text. Raises ValueError for k below 1 or above the number of samples.
+    Source: self-consistency, arXiv 2203.11171.
+    """
+    correct = np.asarray(correct, bool)
+    if not 1 <= k <= correct.shape[1]:
+        raise ValueError(f"maj_at_k: k is {k}, allowed: 1 to the number of samples, {correct.shape[1]}")
+    if len(answers) != correct.shape[0] or any(len(row) != correct.shape[1] for row in answers):
+        raise ValueError(f"maj_at_k: answers have other sizes than correct, {correct.shape[0]} problems of {correct.shape[1]} samples")
+    starts = range(0, correct.shape[1] - k + 1, k)
+    votes = [[_vote(row[at : at + k], right[at : at + k]) for at in starts] for row, right in zip(answers, correct, strict=True)]
+    return np.mean(np.array(votes, float).reshape(len(answers), len(starts)), axis=1)
+
+
+def _vote(answers: Sequence[str], correct: Shaped[np.ndarray, "k"]) -> float:
+    counts: dict[str, int] = {}
+    right: dict[str, bool] = {}
+    for answer, verdict in zip(answers, correct, strict=True):
+        counts[answer] = counts.get(answer, 0) + 1
+        right.setdefault(answer, bool(verdict))
+    most = max(counts.values())
+    leading = [answer for answer, count in counts.items() if count == most]
+    return sum(right[answer] for answer in leading) / len(leading)
+
+
+def bootstrap_interval(
+    values: Float[ArrayLike, "problems"], *, seed: int = 0, level: float = 0.95, draws: int = 2000
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, by drawing problems with replacement.
+
+    values: one per problem (its mean over samples): the samples of a problem are not independent, so they are drawn together.
+    Raises ValueError without problems, and for a level outside 0 to 1 or draws below 1.
+    Source: Efron, "Bootstrap methods: another look at the jackknife" (1979).
+    """
+    values = np.asarray(values, float)
+    if values.size == 0:
+        raise ValueError("bootstrap_interval: found 0 problems, allowed: at least 1")
+    if not 0 < level < 1 or draws < 1:
+        raise ValueError(f"bootstrap_interval: level is {level} and draws {draws}, allowed: a level between 0 and 1, draws of at least 1")
+    generator = np.random.default_rng(seed)
+    means = [values[generator.integers(values.size, size=values.size)].mean() for _ in range(draws)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What an evaluation found. Shares are between 0 and 1; intervals are 95% over problems."""
+
+    problems: int
+    samples: int  # per problem, at temperature `temperature`
+    temperature: float
+    pass_at_1: float
+    interval: tuple[float, float]  # of pass_at_1
+    pass_at_k: dict[int, float]
+    maj_at_k: dict[int, float] | None  # None where no answers were asked for
+    greedy: float | None  # pass@1 of the one response at temperature 0
+    greedy_interval: tuple[float, float] | None
+    length: float  # mean number of tokens of a sample
+    length_max: int
+    truncated: float  # share of samples that hit the length limit
+    unscorable: int  # responses whose verdict was not finite; they count as wrong
+
+    def metrics(self, prefix: str = "") -> dict[str, float]:
+        """The numbers by name: pass_at_1, pass_at_1_low, pass_at_1_high, pass_at_K, maj_at_K, greedy, length, length_max, truncated, unscorable."""
+        named = {"pass_at_1": self.pass_at_1, "pass_at_1_low": self.interval[0], "pass_at_1_high": self.interval[1]}
+        named |= {f"pass_at_{k}": value for k, value in self.pass_at_k.items()}
+        named |= {f"maj_at_{k}": value for k, value in (self.maj_at_k or {}).items()}
+        named |= {} if self.greedy is None else {"greedy": self.greedy}
+        named |= dict(length=self.length, length_max=self.length_max, truncated=self.truncated, unscorable=self.unscorable)
+        return {prefix + name: value for name, value in named.items()}
+
+
+def evaluate(
+    sample_rows: SampleRows,
+    verify: Verify,
+    indices: Int[ArrayLike, "problems"],
+    *,
+    samples: int = 4,
+    temperature: float = 1.0,
+    greedy: bool = True,
+    seed: int = 0,
+    batch_rows: int = 256,
+    ks: Sequence[int] | None = None,
+    answers: Answers | None = None,
+    correct: str = "correct",
+) -> Report:
+    """Sample every problem `samples` times, and once greedily, and count what the verifier accepts.
+
+    sample_rows(indices [n], keys [n], temperature [n]) -> Samples and verify(indices [n], samples) -> {component: [n]} always get
+    n = batch_rows rows, so they compile once; a row is accepted where the component `correct` is above 0.5, and wrong where it is NaN.
+    answers(indices [n], samples) -> the answer of each row as text: asks for majority votes.
+    The key of a row is made of the seed, the problem and the number of the sample: the responses do not depend on batch_rows, on which other
+    problems are asked, or on how often. ks: of pass@k and maj@k, default the powers of two up to `samples`, and `samples`.
+    Raises ValueError without problems or samples, and for a k above the number of samples.
+    """
+    indices = np.asarray(indices)
+    ks = _powers(samples) if ks is None else list(ks)
+    if indices.size == 0 or samples < 1 or batch_rows < 1:
+        raise ValueError(
+            f"evaluate: found {indices.size} problems, {samples} samples, batches of {batch_rows}, allowed: at least 1 of each"
+        )
+    if any(not 1 <= k <= samples for k in ks):
+        raise ValueError(f"evaluate: ks are {ks}, allowed: 1 to the number of samples, {samples}")
+    number = np.tile(np.arange(samples + greedy), indices.size)  # the last one of a problem is the greedy one
+    rows = _Rows(np.repeat(indices, samples + greedy), number, np.where(number == samples, 0.0, temperature))
+    verdicts, lengths, ended, texts = _run(sample_rows, verify, rows, seed, batch_rows, answers, correct)
+    shape = (indices.size, samples + greedy)
+    finite = np.isfinite(verdicts)
+    right = (np.where(finite, verdicts, 0.0) > 0.5).reshape(shape)
+    lengths, ended = lengths.reshape(shape)[:, :samples], ended.reshape(shape)[:, :samples]
+    by_problem = right[:, :samples].mean(axis=1)
+    voters = None if texts is None else [texts[i : i + samples] for i in range(0, len(texts), samples + greedy)]
+    return Report(
+        problems=indices.size,
+        samples=samples,
+        temperature=float(temperature),
+        pass_at_1=float(by_problem.mean()),
+        interval=bootstrap_interval(by_problem, seed=seed),
+        pass_at_k={k: float(np.mean(pass_at_k(samples, right[:, :samples].sum(axis=1), k))) for k in ks},
+        maj_at_k=None if voters is None else {k: float(maj_at_k(voters, right[:, :samples], k).mean()) for k in ks},
+        greedy=float(right[:, samples].mean()) if greedy else None,
+        greedy_interval=bootstrap_interval(right[:, samples].astype(float), seed=seed) if greedy else None,
+        length=float(lengths.mean()),
+        length_max=int(lengths.max()),
+        truncated=float(1 - ended.mean()),
+        unscorable=int((~finite).sum()),
+    )
+
+
+def _powers(samples: int) -> list[int]:
+    return sorted({2**i for i in range(samples.bit_length())} | {samples})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """What is to be sampled, one entry per response."""
+
+    problems: Int[np.ndarray, "rows"]
+    numbers: Int[np.ndarray, "rows"]  # which sample of its problem
+    temperature: Float[np.ndarray, "rows"]
+
+
+@jax.jit
+def _keys(key: Key[jax.Array, ""], problems: Int[jax.Array, "n"], numbers: Int[jax.Array, "n"]) -> Key[jax.Array, "n"]:
+    return jax.vmap(lambda problem, number: jax.random.fold_in(jax.random.fold_in(key, problem), number))(problems, numbers)
+
+
+def _run(
+    sample_rows: SampleRows, verify: Verify, rows: _Rows, seed: int, batch: int, answers: Answers | None, correct: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str] | None]:
+    """Verdict, length, whether it ended, and answer of every row, in batches of one shape; the last is filled with its last row."""
+    key, total = jax.random.key(seed), len(rows.problems)
+    verdicts, lengths, ended = np.zeros(total), np.zeros(total, int), np.zeros(total, bool)
+    texts: list[str] = []
+    for start in range(0, total, batch):
+        at = np.minimum(np.arange(start, start + batch), total - 1)
+        new = slice(start, min(start + batch, total))
+        count = new.stop - start
+        problems = rows.problems[at].astype(np.int32)
+        keys = _keys(key, jnp.asarray(problems), jnp.asarray(rows.numbers[at], jnp.int32))
+        found = sample_rows(problems, keys, rows.temperature[at].astype(jnp.result_type(float)))
+        components = verify(problems, found)
+        if correct not in components:
+            raise ValueError(f"evaluate: the verifier gives {sorted(components)}, and no {correct!r}")
+        verdicts[new] = np.asarray(components[correct], float)[:count]
+        lengths[new] = np.asarray(found.mask).astype(int).sum(axis=1)[:count]
+        ended[new] = np.asarray(found.ended)[:count]
+        if answers is not None:
+            texts += list(answers(problems, found))[:count]
+    return verdicts, lengths, ended, None if answers is None else texts
