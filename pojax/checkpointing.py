@@ -1,8 +1,8 @@
 """Checkpoints of the whole state: asynchronous, atomic, verified by sha256 when they are read.
 
 A checkpoint is one orbax step folder with two items: `state`, every array under its path ("params/policy/embed"), and `facts`, a JSON
-record of the config, of (dtype, shape, sha256) of every array, and of its own sha256. Orbax gives a step its final name only when all of it is
-written, so a killed save leaves nothing that looks like a checkpoint. Orbax alone restores an altered byte without a word; the record does not.
+record of the config, of (dtype, shape, sha256) of every array, and of its own sha256. Orbax gives a step its final name only when all of
+it is written, so a killed save leaves nothing that looks like a checkpoint; but it restores an altered byte without a word.
 """
 
 import hashlib
@@ -91,7 +91,7 @@ def digest(state: Tree) -> str:
     """sha256 of a state: two states with the same digest hold the same bits under the same paths.
 
     digest = sha256 of the lines `["path", "dtype", [shape], "sha256 of the bytes"]` (JSON, sorted by path, joined by newlines).
-    Bytes are in C order; typed PRNG keys count as the integers they hold; an array that is spread over devices counts as the whole array, so
+    Bytes are in C order; typed PRNG keys count as the integers they hold; an array that is spread over devices counts as a whole, so that
     the mesh does not matter. In a run of several processes every process must call it. Raises ValueError for leaves that are not arrays.
     """
     return _combine(_fingerprints(_leaves(state)))
@@ -214,7 +214,7 @@ def _one_line(error: BaseException) -> str:
 class Checkpoints:
     """The checkpoints of one run: `save` often, `restore` once at the start, leave the `with` block to wait for the last save.
 
-    keep: how many of the newest are kept, besides the one with the best score. say: gets one line about every checkpoint that was set aside.
+    keep: how many of the newest are kept, besides the one with the best score. say: gets one line about each that was set aside.
     Raises OSError with one line where the folder cannot be made or written.
     """
 
@@ -299,7 +299,7 @@ class Checkpoints:
     def restore(self, abstract_state: Tree) -> tuple[Tree, int] | None:
         """The newest checkpoint that is whole, as (state, step), in the shardings of `abstract_state`; None where there is none.
 
-        One that is damaged (a part missing, cut short or altered) is renamed to `STEP.damaged`, with a line to `say`, and the one before is used.
+        A damaged one (a part missing, cut short or altered) is renamed to `STEP.damaged`, with a line to `say`, and the one before is used.
         Raises ValueError, changing nothing, where the newest readable one holds other arrays than `abstract_state`.
         """
         self.wait()
@@ -352,8 +352,8 @@ class Checkpoints:
             # Orbax keeps the failed step in mind and would refuse it: start again from what is on disk.
             self._manager = _open(self._folder, self._stays)
             name = "the last checkpoint" if step is None else f"checkpoint {step}"
-            message = f"{name} could not be written to {self._folder}: {_one_line(error)}; the checkpoints before it are complete, nothing else was lost"
-            raise OSError(message) from error
+            kept = "the checkpoints before it are complete, nothing else was lost"
+            raise OSError(f"{name} could not be written to {self._folder}: {_one_line(error)}; {kept}") from error
 
 
 def _copy(leaves: dict[str, _Leaf]) -> dict[str, _Leaf]:

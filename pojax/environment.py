@@ -19,7 +19,7 @@ SIMD = ("asimd", "avx", "f16c", "fma", "neon", "sse", "ssse3", "sve", "vsx", "am
 
 
 def versions_and_features() -> dict[str, Any]:
-    """Versions and hardware, as JSON: python, pojax, jax, jaxlib, flax, optax, orbax, numpy, platform, device kind and count, x64, CPU features.
+    """Versions (python, pojax, jax, jaxlib, flax, optax, orbax, numpy), devices, x64, CPU cores and features, as JSON has them.
 
     Two runs of one config and seed end in the same bits where these are equal; elsewhere they agree within floating-point tolerance.
     """

@@ -18,9 +18,7 @@ Verify = Callable[[Int[np.ndarray, "n"], Samples], Mapping[str, Any]]
 Answers = Callable[[Int[np.ndarray, "n"], Samples], Sequence[str]]
 
 
-def pass_at_k(
-    samples: Int[ArrayLike, "*shape"] | int, correct: Int[ArrayLike, "*shape"] | int, k: int
-) -> Float[np.ndarray, "*shape"] | float:
+def pass_at_k(samples: Int[ArrayLike, "..."] | int, correct: Int[ArrayLike, "..."] | int, k: int) -> Float[np.ndarray, "..."] | float:
     """Probability that at least one of k samples is correct, from n samples of which c are: 1 - C(n - c, k) / C(n, k).
 
     Unbiased for the policy's own pass@k, where 1 - (1 - c / n)^k is not. Arrays are taken entry by entry.
@@ -106,7 +104,7 @@ class Report:
     unscorable: int  # responses whose verdict was not finite; they count as wrong
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """The numbers by name: pass_at_1, pass_at_1_low, pass_at_1_high, pass_at_K, maj_at_K, greedy, length, length_max, truncated, unscorable."""
+        """The numbers by name: pass_at_1 with _low and _high, pass_at_K, maj_at_K, greedy, length, length_max, truncated, unscorable."""
         named = {"pass_at_1": self.pass_at_1, "pass_at_1_low": self.interval[0], "pass_at_1_high": self.interval[1]}
         named |= {f"pass_at_{k}": value for k, value in self.pass_at_k.items()}
         named |= {f"maj_at_{k}": value for k, value in (self.maj_at_k or {}).items()}
@@ -134,8 +132,8 @@ def evaluate(
     sample_rows(indices [n], keys [n], temperature [n]) -> Samples and verify(indices [n], samples) -> {component: [n]} always get
     n = batch_rows rows, so they compile once; a row is accepted where the component `correct` is above 0.5, and wrong where it is NaN.
     answers(indices [n], samples) -> the answer of each row as text: asks for majority votes.
-    The key of a row is made of the seed, the problem and the number of the sample: the responses do not depend on batch_rows, on which other
-    problems are asked, or on how often. ks: of pass@k and maj@k, default the powers of two up to `samples`, and `samples`.
+    The key of a row is made of the seed, the problem and the number of the sample: its response does not depend on batch_rows or on what
+    else is asked. ks: of pass@k and maj@k, default the powers of two up to `samples`, and `samples`.
     Raises ValueError without problems or samples, and for a k above the number of samples.
     """
     indices = np.asarray(indices)
