@@ -49,7 +49,7 @@ def rollout_metrics(
 ) -> Scalars:
     """What the rows of a step look like; every statistic is over the rows that are in (group >= 0), 0 where there are none.
 
-    rows; reward (mean), reward_std; components/NAME (mean; over tokens for [B, T]); effective_groups: share of groups whose rewards are
+    rows_in; reward (mean), reward_std; components/NAME (mean; over tokens for [B, T]); effective_groups: share of groups whose rewards are
     not all equal; advantage_std, advantage_max (of |A|); truncated (share), length (mean, tokens), length_max; and as far as `fields` has
     what they need: entropy (mean over tokens, nats), k3_ref (of the sampling policy to the reference, nats per token), sampler_gap and
     sampler_gap_max (|start_logprobs - old_logprobs|: how far learner and sampler disagree about the same tokens).
@@ -62,7 +62,7 @@ def rollout_metrics(
     per_group = jnp.where(is_in, 1 / jnp.maximum(size, 1), 0)  # sums to 1 over a group: sums over rows become counts of groups
     lengths = jnp.sum(tokens, axis=1)
     metrics = dict(
-        rows=jnp.sum(is_in),
+        rows_in=jnp.sum(is_in),
         reward=_mean(rewards, is_in),
         reward_std=_std(rewards, is_in),
         effective_groups=jnp.sum(per_group * ~all_equal(rewards, fields["groups"])) / jnp.maximum(jnp.sum(per_group), 1),

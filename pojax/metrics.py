@@ -88,7 +88,6 @@ def tensorboard(folder: str | os.PathLike) -> Sink:
     """Write scalars as TensorBoard events, one event per step. Raises ImportError naming the extra where tensorboardX is missing."""
     event_pb2 = optional("tensorboardX.proto.event_pb2", **TensorBoardExtra)
     summary_pb2 = optional("tensorboardX.proto.summary_pb2", **TensorBoardExtra)
-    checksum = optional("tensorboardX.record_writer", **TensorBoardExtra).masked_crc32c
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # TensorBoard reads the files of a run in the order of their names; the nanoseconds keep two starts within a second apart.
@@ -98,7 +97,7 @@ def tensorboard(folder: str | os.PathLike) -> Sink:
     def put(event: Any) -> None:
         data = event.SerializeToString()
         header = struct.pack("<Q", len(data))
-        file.write(b"".join((header, struct.pack("<I", checksum(header)), data, struct.pack("<I", checksum(data)))))
+        file.write(b"".join((header, struct.pack("<I", _masked_crc32c(header)), data, struct.pack("<I", _masked_crc32c(data)))))
         file.flush()
 
     def write(step: int, metrics: Mapping[str, Any]) -> None:
@@ -109,20 +108,61 @@ def tensorboard(folder: str | os.PathLike) -> Sink:
     return Sink(write, file.close)
 
 
-def _records(content: bytes, checksum: Callable[[bytes], int]) -> Iterator[tuple[bytes, bytes]]:
-    """(record as stored, its data), up to the first that is cut short or altered: nothing behind it can be found."""
+def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(record as stored, its data), up to the first that is cut short: nothing behind it can be found."""
     at = 0
     while at + 12 <= len(content):
-        header = content[at : at + 8]
-        (size,), (header_sum,) = struct.unpack("<Q", header), struct.unpack("<I", content[at + 8 : at + 12])
+        size, header_sum = struct.unpack("<QI", content[at : at + 12])
         end = at + 16 + size
-        if header_sum != checksum(header) or end > len(content):
+        if header_sum != _masked_crc32c(content[at : at + 8]) or end > len(content):
             return
-        data = content[at + 12 : end - 4]
-        if struct.unpack("<I", content[end - 4 : end])[0] != checksum(data):
-            return
-        yield content[at:end], data
+        yield content[at:end], content[at + 12 : end - 4]
         at = end
+
+
+def _masked_crc32c(data: bytes) -> int:
+    """The checksum of TensorFlow records: CRC-32C (Castagnoli), rotated and offset."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _crc_entry(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+    return byte
+
+
+CRC_TABLE = tuple(map(_crc_entry, range(256)))
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A protobuf integer and the position behind it."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 0x80:
+            return value, at
+
+
+def _event(data: bytes) -> tuple[int, bool]:
+    """Step of an event, and whether it holds scalars. The two fields are read by hand: going back needs no package."""
+    step, scalars, at = 0, False, 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        field, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, at = _varint(data, at)
+            step = value if field == 2 else step
+        elif wire == 2:
+            size, at = _varint(data, at)
+            scalars, at = scalars or field == 5, at + size
+        else:
+            at += 8 if wire == 1 else 4
+    return step, scalars
 
 
 # ---- going back to a checkpoint
@@ -132,8 +172,7 @@ def cut_back(workdir: str | os.PathLike, step: int) -> None:
     """Remove what is newer than `step` from metrics.jsonl and from all TensorBoard events below the workdir.
 
     Each file is replaced in one move, so being killed here loses nothing; a last line or record that was not finished goes too.
-    Raises ValueError for a metrics file that holds something else (file:line), ImportError naming the extra where there are TensorBoard
-    events and no tensorboardX to read them.
+    Raises ValueError for a metrics file that holds something else, naming file and line.
     """
     workdir = Path(workdir)
     path = workdir / FILE
@@ -144,15 +183,13 @@ def cut_back(workdir: str | os.PathLike, step: int) -> None:
 
 
 def _cut_events(path: Path, step: int) -> None:
-    event_pb2 = optional("tensorboardX.proto.event_pb2", **TensorBoardExtra)
-    checksum = optional("tensorboardX.record_writer", **TensorBoardExtra).masked_crc32c
-    kept, scalars = [], 0
-    for record, data in _records(path.read_bytes(), checksum):
-        event = event_pb2.Event.FromString(data)
-        if event.HasField("file_version") or event.step <= step:
+    kept, points = [], 0
+    for record, data in _records(path.read_bytes()):
+        at, scalars = _event(data)
+        if not scalars or at <= step:  # the first record holds the version of the format
             kept.append(record)
-            scalars += event.HasField("summary")
-    if scalars:
+            points += scalars
+    if points:
         _replace(path, b"".join(kept))
     else:
         path.unlink()  # TensorBoard would show a run without points
