@@ -1,0 +1,285 @@
+"""What holds for every public function of the pure stages; functions are found by walking the registries, arguments by their names."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+import types
+import typing
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pojax
+from pojax import advantages, curricula, groups, losses, rewards, trackers
+from pojax.annotations import Hyper
+from pojax.checks import in_range
+from pojax.trackers import Tracker
+
+STAGES = [curricula, rewards, advantages, losses, losses.aggregations, trackers, groups]
+PACKAGE = Path(pojax.__file__).parent
+
+
+def public_functions():
+    """{stage.name: function}, with the two functions of a tracker apart."""
+    found = {}
+    for stage in STAGES:
+        for name in stage.__all__:
+            value = getattr(stage, name)
+            parts = value._asdict() if isinstance(value, Tracker) else {"": value}
+            for part, function in parts.items():
+                found[".".join(filter(None, [stage.__name__.split(".")[-1], name, part]))] = function
+    return found
+
+
+FUNCTIONS = public_functions()
+REGISTERED = {name: f for name, f in FUNCTIONS.items() if not name.startswith("groups.")}
+
+
+def parameters(function, keyword_only):
+    return [p for p in inspect.signature(function).parameters.values() if (p.kind is p.KEYWORD_ONLY) == keyword_only]
+
+
+def members(annotation):
+    """Members of a union, without None."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return [m for m in (typing.get_args(annotation) if is_union else (annotation,)) if m is not type(None)]
+
+
+def is_hyper(annotation):
+    return set(members(Hyper)) <= set(members(annotation)) or annotation == dict[str, Hyper]
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_convention(name):
+    function = REGISTERED[name]
+    kinds = {p.kind for p in inspect.signature(function).parameters.values()}
+    assert kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    for p in parameters(function, keyword_only=False):
+        assert p.annotation is not p.empty, f"{p.name} has no annotation"
+        assert p.default in (p.empty, None), f"{p.name} is data: its default may only be None"
+        assert not is_hyper(p.annotation), f"{p.name} is a hyper-parameter: keyword-only"
+    for p in parameters(function, keyword_only=True):
+        static = all(m in (int, bool, str, dict) or typing.get_origin(m) is dict for m in members(p.annotation))
+        assert is_hyper(p.annotation) or static, f"{p.name}: {p.annotation} is neither Hyper nor int, bool, str, dict"
+        assert float not in members(p.annotation) or is_hyper(p.annotation), f"{p.name}: a plain float is never traced"
+    assert inspect.signature(function).return_annotation is not inspect.Signature.empty
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_docstring_says_what_and_where_from(name):
+    doc = inspect.getdoc(REGISTERED[name])
+    first = doc.splitlines()[0]
+    assert first.endswith((".", ":")) or ". " in first, first
+    source = re.search(r"Source: ([^\n]+(\n[^\n]+)*)", doc)
+    assert source, "no source"
+    assert re.search(r"arXiv \d{4}\.\d{4,5}|(19|20)\d\d|simple random sampling|indexing", source[1]), source[1]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_defaults_lie_in_the_ranges(name):
+    function, known = FUNCTIONS[name], inspect.signature(FUNCTIONS[name]).parameters
+    for parameter, allowed in getattr(function, "ranges", {}).items():
+        default = known[parameter].default
+        assert default is None or default is inspect.Parameter.empty or in_range(default, allowed)
+
+
+def test_what_the_pure_stages_import():
+    """jax, numpy, jaxtyping, the standard library, and each other."""
+    pure = {
+        f"pojax.{s}" for s in ("annotations", "checks", "numerics", "groups", "curricula", "rewards", "advantages", "losses", "trackers")
+    }
+    allowed = {"jax", "numpy", "jaxtyping"} | sys.stdlib_module_names
+    files = [f for name in pure for f in (PACKAGE / f"{name[6:]}.py", *(PACKAGE / name[6:]).glob("*.py")) if f.exists()]
+    assert len(files) > 20
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = (
+                [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
+            )
+            for module in modules:
+                inside = ".".join(module.split(".")[:2]) in pure
+                assert inside or module.split(".")[0] in allowed, f"{file.name} imports {module}"
+
+
+def test_import_is_light():
+    heavy = "torch tensorflow transformers matplotlib orbax tensorflow_datasets flax sentencepiece optax chex ml_collections beartype"
+    code = f"""
+import sys, time
+start = time.perf_counter()
+import pojax.advantages, pojax.losses
+seconds = time.perf_counter() - start
+print([m for m in {heavy.split()} if m in sys.modules], seconds)
+"""
+    fastest = np.inf
+    for _ in range(3):  # the machine may be busy with something else
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+        loaded, seconds = done.stdout.strip().rsplit(" ", 1)
+        assert loaded == "[]"
+        fastest = min(fastest, float(seconds))
+        if fastest < 2.0:
+            return
+    pytest.fail(f"import takes {fastest:.1f} s")
+
+
+# Every argument by its name: B = 6 rows, T = 4 tokens, N = 8 prompts. A group of three, a group of equal rewards, a row that is out with
+# masked tokens of its own, and a row without any token.
+GROUPS = np.array([5, 5, 2, -1, 2, 5])
+MASK = np.array([[1, 1, 1, 0], [1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
+RNG = np.random.default_rng(0)
+LOGPROBS = ["logprobs", "old_logprobs", "ref_logprobs", "start_logprobs", "rollout_logprobs", "previous_logprobs"]
+ARGUMENTS = {
+    "key": jax.random.key(0),
+    "num_prompts": 8,
+    "batch_prompts": 3,
+    "response_tokens": 4,
+    "success": np.linspace(0, 1, 8),
+    "column": np.linspace(0, 1, 8),
+    "prompt_index": np.array([0, 7, 2, -1, 4, 1]),
+    "rewards": np.array([1.0, 0.0, 0.7, 0.3, 0.7, 0.4]),
+    "greedy_rewards": np.array([0.5, 0.1, 0.7, 0.2, 9.0, -9.0]),
+    "lengths": MASK.sum(1),
+    "truncated": np.array([True, False, False, True, False, True]),
+    "temperature": np.full(6, 0.7),
+    "groups": GROUPS,
+    "mask": MASK,
+    "where": MASK,
+    "keep": MASK,
+    "tokens": np.ones((6, 4), int),
+    **{name: -RNG.uniform(0.01, 3, (6, 4)) for name in [*LOGPROBS, "entropy", "token_rewards"]},
+    "components": {"correct": np.array([1.0, 0, 1, 0, 1, 0]), "speed": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5])},
+    "baseline": np.linspace(0, 1, 6),
+    "x": np.linspace(-1, 1, 6),
+}
+PER_ROW = ("advantages.batch_normalize",)  # reads advantages [B]; losses read them as [B, T]
+HYPERS = {
+    "weights": {"correct": 1.0, "speed": 0.5},
+    "coefficient": 0.3,
+    "cache": 2.0,
+    "length": 8.0,
+    "limit": 4.0,
+    "epsilon_high": 0.3,
+    "dual_clip": 3.0,
+}
+
+
+def table_of(function):
+    """A table in which the batch's prompts were seen before, with the same tokens masked."""
+    if function is not trackers.single_stream.update:
+        return trackers.running_mean.init()
+    where = np.where(GROUPS >= 0, ARGUMENTS["prompt_index"], 8)
+    table = trackers.single_stream.init(8, 4)
+    return table._replace(mask=table.mask.at[where].set(MASK != 0, mode="drop"), visited=jnp.ones(8, bool))
+
+
+def arguments(name):
+    function = FUNCTIONS[name]
+    values = {**ARGUMENTS, "table": table_of(function)}
+    values["advantages"] = np.linspace(-1, 1, 6) if name in PER_ROW else np.linspace(-2, 2, 24).reshape(6, 4)
+    data = {p.name: values[p.name] for p in parameters(function, keyword_only=False)}
+    hypers = {p.name: HYPERS[p.name] for p in parameters(function, keyword_only=True) if p.name in HYPERS}
+    return data, hypers
+
+
+def is_float(x):
+    return jnp.issubdtype(jnp.result_type(x), jnp.floating)
+
+
+def run(name, data, hypers, compiled={}):  # noqa: B006 - each function is compiled once
+    """Outputs, and gradients of a sum of differently weighted float outputs with respect to every float input; all arrays are traced."""
+    leaves, tree = jax.tree.flatten(data)
+    kinds = ["static" if isinstance(x, int) else "float" if is_float(x) else "other" for x in leaves]
+    split = {kind: [jnp.asarray(x) for x, k in zip(leaves, kinds, strict=True) if k == kind] for kind in ("float", "other")}
+
+    def call(floats, others):
+        rest = {"float": iter(floats), "other": iter(others), "static": iter([x for x in leaves if isinstance(x, int)])}
+        out = FUNCTIONS[name](**tree.unflatten([next(rest[kind]) for kind in kinds]), **hypers)
+        weighted = [jnp.sum(x * jnp.cos(jnp.arange(x.size)).reshape(x.shape)) for x in jax.tree.leaves(out) if is_float(x)]
+        return sum(weighted, jnp.zeros(())), out
+
+    if name not in compiled:
+        compiled[name] = jax.jit(jax.value_and_grad(call, has_aux=True))
+    (_, out), gradient = compiled[name](split["float"], split["other"])
+    return out, gradient
+
+
+def assert_finite(tree):
+    for leaf in jax.tree.leaves(tree):
+        assert not is_float(leaf) or np.isfinite(leaf).all(), leaf
+
+
+def poison(data, junk):
+    """Junk where it must not matter: rows that are out of functions that read groups, masked tokens of functions that read a mask."""
+
+    def spoil(x):
+        if not (isinstance(x, np.ndarray) and is_float(x)):
+            return x
+        if "groups" in data and x.shape[:1] == (6,):
+            x = np.where((GROUPS < 0).reshape((6,) + (1,) * (x.ndim - 1)), junk, x)
+        return np.where(MASK == 0, junk, x) if "mask" in data and x.shape == (6, 4) else x
+
+    return {key: value if key == "table" else jax.tree.map(spoil, value) for key, value in data.items()}
+
+
+SWEPT = [name for name in FUNCTIONS if not name.startswith("curricula.") and not name.endswith(".init")]
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_junk_where_it_must_not_matter(name):
+    """NaN and infinities of masked tokens and of rows that are out change no bit of a value or a gradient."""
+    data, hypers = arguments(name)
+    clean = run(name, data, hypers)
+    assert_finite(clean)
+    for junk in (np.nan, np.inf):
+        jax.tree.map(np.testing.assert_array_equal, run(name, poison(data, junk), hypers), clean)
+
+
+DEGENERATE = {
+    "all rows are out": {"groups": np.full(6, -1)},
+    "one row in": {"groups": np.array([-1, -1, 4, -1, -1, -1])},
+    "groups of one": {"groups": np.arange(6)},
+    "nothing counts": {"mask": 0 * MASK, "where": 0 * MASK, "keep": 0 * MASK},
+    "equal rewards": {"rewards": np.full(6, 0.7), "components": {k: np.full(6, 0.7) for k in ARGUMENTS["components"]}},
+    "no spread": {"advantages": 0.0, "x": np.zeros(6), **{name: np.full((6, 4), -0.1) for name in LOGPROBS}},
+    "overflow": {"logprobs": np.full((6, 4), -1e5), "previous_logprobs": np.full((6, 4), -1e5), "start_logprobs": np.full((6, 4), -1e5)},
+    "overflow the other way": {name: np.full((6, 4), -1e5) for name in LOGPROBS if name not in ("logprobs", "start_logprobs")},
+}
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_degenerate_inputs_give_finite_values_and_gradients(name):
+    data, hypers = arguments(name)
+    for case, changes in DEGENERATE.items():
+        changes = {
+            key: np.broadcast_to(value, np.shape(data[key])) if key == "advantages" else value
+            for key, value in changes.items()
+            if key in data
+        }
+        if changes:
+            out, gradient = run(name, {**data, **changes}, hypers)
+            for leaf in jax.tree.leaves((out, gradient)):
+                assert not is_float(leaf) or np.isfinite(leaf).all(), case
+
+
+def hyper_defaults(name):
+    _, hypers = arguments(name)
+    known = {p.name: p.default for p in parameters(FUNCTIONS[name], keyword_only=True) if is_hyper(p.annotation)}
+    return {key: hypers.get(key, default) for key, default in known.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in SWEPT if hyper_defaults(name)])
+def test_hyper_parameters_are_traced_and_broadcast(name):
+    """A number, one number per row as [B] or [B, 1], traced: the same result; and no second compilation for another number."""
+    (data, _), hypers = arguments(name), hyper_defaults(name)
+    rule = jax.jit(lambda h: FUNCTIONS[name](**data, **h))
+    plain = rule(hypers)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), plain, FUNCTIONS[name](**data, **hypers))
+    rule(jax.tree.map(lambda x: 1.25 * x, hypers))
+    assert rule._cache_size() == 1
+    for shape in ((6,), (6, 1)):
+        arrays = jax.tree.map(lambda x, shape=shape: np.full(shape, x), hypers)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), rule(arrays), plain)
