@@ -45,6 +45,17 @@ def parse(argv: list[str], command: str, needs: tuple[str, ...] = ("config",)) -
     return Arguments(config, workdir, show)
 
 
+def options(argv: list[str], names: tuple[str, ...], usage: str) -> dict[str, str]:
+    """`--name=value` pairs of a command without a config; ConfigError for anything else."""
+    found = {}
+    for argument in argv:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not equals or name not in names:
+            raise ConfigError(f"{argument!r}: {near(name, [f'--{n}=...' for n in names])}; usage: python -m pojax.{usage}")
+        found[name] = value
+    return found
+
+
 def run(body: Callable[[], Any]) -> int:
     """Run a command; what a user can mend is shown as one line on stderr and exit code 2."""
     try:

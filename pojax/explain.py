@@ -1,10 +1,16 @@
 """What a config computes, in the order in which it computes it: `python -m pojax.explain --config=configs/bnpo.py`."""
 
+import json
+import math
 import sys
 from typing import Any
 
+import jax
+
+from pojax import models
 from pojax.binding import Bound
 from pojax.build import Job
+from pojax.config import to_json
 from pojax.program import Program, Term, Update
 
 
@@ -89,6 +95,26 @@ def explain_job(job: Job) -> str:
     """Every phase of a run."""
     parts = [f"== {phase.name}, from iteration {phase.first} ==\n{explain(phase.learner.program)}" for phase in job.phases]
     return "\n\n".join(parts)
+
+
+def show(job: Job) -> str:
+    """What `train --print` says: the resolved config, parameter shapes, batch arithmetic, and the program."""
+    lines = ["== config ==", json.dumps(to_json(job.config), indent=1), "", "== parameters =="]
+    for role, config in job.model.items():
+        shapes = jax.eval_shape(lambda key, c=config: models.init(key, c), jax.random.key(0))
+        leaves = jax.tree_util.tree_leaves_with_path(shapes)
+        lines += [f"{role}/{'/'.join(str(k.key) for k in path)} {list(x.shape)} {x.dtype}" for path, x in leaves]
+        lines.append(f"{role}: {sum(math.prod(x.shape) for _, x in leaves):,} parameters")
+    mesh = " x ".join(f"{axis}={size}" for axis, size in job.layout.mesh.shape.items())
+    lines += ["", "== batch ==", f"mesh {mesh}: rows in {job.layout.row_shards()} shares"]
+    for phase in job.phases:
+        program, prompts = phase.learner.program, phase.learner.program.sizes["batch_prompts"]
+        tokens = program.rows * (job.config["prompt_tokens"] + job.config["response_tokens"])
+        lines.append(f"{phase.name}: {prompts} prompts x {program.rows // prompts} = {program.rows} rows, at most {tokens:,} tokens an iteration")
+        for u in program.updates:
+            size = program.rows // u.minibatches
+            lines.append(f"  update {u.name}: {u.epochs} x {u.minibatches} optimiser steps of {size} rows in {u.microbatches} pieces of {size // u.microbatches}")
+    return "\n".join([*lines, "", explain_job(job)])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,10 +14,11 @@ from typing import Any
 
 import jax
 
-from pojax import checkpointing, commands, environment, evaluate, explain, metrics, plots
+from pojax import checkpointing, commands, environment, explain, plots
 from pojax.build import Job, Phase, build
 from pojax.checkpointing import Checkpoints
 from pojax.config import to_json
+from pojax.evaluate import Evaluator, headline, report_of, show_examples
 from pojax.learners import state as states
 from pojax.log import Log
 from pojax.types import LearnerState
@@ -45,15 +46,17 @@ def run(config: Any, workdir: str | pathlib.Path, on_step: OnStep | None = None,
             say(f"{folder}: finished, {settings['steps']} steps; raise --config.run.steps to go on")
             return summary
         log = Log(folder, job, step, say, on_step)
-        validation = evaluate.evaluator(job, "validation", job.config["evaluation"]["validation_problems"], samples=1)
+        measure = job.config["evaluation"]
+        validation = Evaluator(job, "validation", measure["validation_problems"], 1, greedy=False) if settings["eval_every"] else None
+        held_out = Evaluator(job, "held_out", measure["problems"], measure["samples"])
         while step < last and not interrupt.asked:
             phase = job.phase(step)
             if step == job.warm_steps:
-                state = _begin(job, state, checkpoints, folder, say)
+                state = _begin(job, state, checkpoints, held_out, folder, say)
             step += 1
             state, line = _iterate(phase, state, step, log)
-            if settings["eval_every"] and (step % settings["eval_every"] == 0 or step == last) and validation is not None:
-                line |= {"validation/pass_at_1": validation(state.params, step).pass_at_1}
+            if validation is not None and (step % settings["eval_every"] == 0 or step == last):
+                line["validation/pass_at_1"] = validation(state.params).pass_at_1
             log.write(step, line, total=last)
             if step == last or (settings["checkpoint_every"] and step % settings["checkpoint_every"] == 0):
                 checkpoints.save(step, state, config=to_json(job.config), score=line.get("validation/pass_at_1"))
@@ -63,7 +66,7 @@ def run(config: Any, workdir: str | pathlib.Path, on_step: OnStep | None = None,
             say(f"stopped at iteration {step} of {last} and saved; the same command goes on from here")
             return {"finished": False, "iteration": step}
         checkpoints.wait()
-        return _finish(job, state, folder, log, time.time() - started, say)
+        return _finish(job, state, held_out, folder, log, time.time() - started, say)
 
 
 def _start(job: Job, checkpoints: Checkpoints, say: Callable[[str], None]) -> tuple[LearnerState, int]:
@@ -80,15 +83,15 @@ def _start(job: Job, checkpoints: Checkpoints, say: Callable[[str], None]) -> tu
     return states.recopy(state, job.program), 0
 
 
-def _begin(job: Job, state: LearnerState, checkpoints: Checkpoints, folder: pathlib.Path, say: Callable[[str], None]) -> LearnerState:
+def _begin(job: Job, state: LearnerState, checkpoints: Checkpoints, held_out: Evaluator, folder: pathlib.Path, say: Callable[[str], None]) -> LearnerState:
     """The switch from the warm start to the method: copies are made again from the parameters, and pass@1 is measured before."""
     state = states.recopy(state, job.program)
     checkpoints.save(job.warm_steps, state, config=to_json(job.config))
     if read_json(folder / "before.json") is None:
-        report = evaluate.held_out(job, state.params)
+        report = report_of(held_out, state.params)
         if jax.process_index() == 0:
-            write_json(folder / "before.json", evaluate.to_json(report))
-        say(f"before reinforcement learning: {evaluate.headline(report)}")
+            write_json(folder / "before.json", report)
+        say(f"before reinforcement learning: {headline(report)}")
     return state
 
 
@@ -105,10 +108,9 @@ def _iterate(phase: Phase, state: LearnerState, step: int, log: Log) -> tuple[Le
     return state, line
 
 
-def _finish(job: Job, state: LearnerState, folder: pathlib.Path, log: Log, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+def _finish(job: Job, state: LearnerState, held_out: Evaluator, folder: pathlib.Path, log: Log, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
     """Held-out pass@1 after, beside the one before; summary, curve, samples."""
-    before, report = read_json(folder / "before.json"), evaluate.held_out(job, state.params)
-    after = evaluate.to_json(report)
+    before, after = read_json(folder / "before.json"), report_of(held_out, state.params)
     log.close()
     curve = plots.curve(folder) if jax.process_index() == 0 else None
     summary = {
@@ -120,10 +122,10 @@ def _finish(job: Job, state: LearnerState, folder: pathlib.Path, log: Log, secon
     if jax.process_index() == 0:
         write_json(folder / "after.json", after)
         write_json(folder / "summary.json", summary)
-        evaluate.show_samples(before, after, say)
+        show_examples(before, after, say)
     if before:
-        say(f"before: {evaluate.headline(before)}")
-    say(f"after:  {evaluate.headline(after)}")
+        say(f"before: {headline(before)}")
+    say(f"after:  {headline(after)}")
     outputs = ["checkpoints", "metrics.jsonl", "summary.json", *(["tensorboard"] if (folder / "tensorboard").exists() else [])]
     for name in outputs:
         say(f"{name}: {folder / name}")

@@ -1,0 +1,123 @@
+"""Pass@1 and more of a run's policy: what the loop calls, and `python -m pojax.evaluate --workdir=... [--split=held_out] [--samples=8]`."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pojax import checkpointing, evaluation
+from pojax.binding import ConfigError
+from pojax.build import Job, build
+from pojax.evaluation import Report
+from pojax.learners import services
+from pojax.types import Prompts, Samples
+from pojax.workdir import read_json, write_json
+
+BATCH_ROWS = 512
+SHOWN = 4  # sample answers in the report
+
+
+class Evaluator:
+    """Measures parameters on one split; compiled once. Sampled without truncation, whatever the training samples are cut by."""
+
+    def __init__(self, job: Job, split: str, problems: int, samples: int, greedy: bool = True) -> None:
+        task, config = job.tasks[split], job.config
+        self.source = services.make_source(
+            task, prompt_tokens=config["prompt_tokens"], response_tokens=config["response_tokens"], drop_long=config["drop_long_prompts"],
+            solutions=False, processor=None, entropy=False, say=job.source.say,
+        )  # fmt: skip
+        self.indices = np.arange(min(problems, self.source.size))
+        self.samples, self.greedy, self.seed = samples, greedy, job.config["seed"]
+        shards = job.layout.row_shards()
+        self.rows = -(-min(BATCH_ROWS, len(self.indices) * (samples + greedy)) // shards) * shards
+        everywhere = job.layout.replicated()
+
+        def draw(params: Any, keys: Any, prompts: Prompts, temperature: Any) -> Samples:
+            return services.sample_rows(self.source, job.layout, job.model["policy"], params, keys, prompts, temperature=temperature, end_tokens=self.source.end_tokens)
+
+        self._draw = jax.jit(draw, out_shardings=everywhere)  # every process sees every row: verdicts are counted on the host
+        self._verify = jax.jit(lambda indices, samples: services.verify_on_device(self.source, indices, samples)) if self.source.on_device else None
+
+    def sample_rows(self, params: Any, indices: Any, keys: Any, temperature: Any) -> Samples:
+        prompts = jax.tree.map(lambda x: x[np.asarray(indices)], self.source.prompts)
+        return self._draw(params["policy"], keys, prompts, jnp.asarray(temperature))
+
+    def verify(self, indices: Any, samples: Samples) -> Any:
+        return self._verify(indices, samples) if self._verify else services.verify_on_host(self.source, indices, samples)
+
+    def texts(self, _: Any, samples: Samples) -> list[str]:
+        decode, tokens, mask = self.source.task.tokenizer.decode, np.asarray(samples.tokens), np.asarray(samples.mask)
+        return [decode(row[chosen].tolist()) for row, chosen in zip(tokens, mask, strict=True)]
+
+    def __call__(self, params: Any, *, votes: bool = False) -> Report:
+        return evaluation.evaluate(
+            lambda i, k, t: self.sample_rows(params, i, k, t), self.verify, self.indices,
+            samples=self.samples, greedy=self.greedy, seed=self.seed, batch_rows=self.rows, answers=self.texts if votes else None,
+        )  # fmt: skip
+
+    def examples(self, params: Any) -> list[dict[str, str]]:
+        """A sampled answer to each of the first problems of the split."""
+        at = np.resize(self.indices[:SHOWN], self.rows)
+        keys = jax.random.split(jax.random.key(self.seed), self.rows)
+        texts = self.texts(at, self.sample_rows(params, at, keys, np.ones(self.rows, jnp.result_type(float))))
+        prompts = [self.source.task.prompt(int(self.source.rows[i])) for i in at[:SHOWN]]
+        return [{"prompt": p, "response": t} for p, t in zip(prompts, texts, strict=False)]
+
+
+def report_of(evaluator: Evaluator, params: Any, votes: bool = True) -> dict[str, Any]:
+    """A report as JSON, with sample answers."""
+    report = evaluator(params, votes=votes)
+    return {**dataclasses.asdict(report), "examples": evaluator.examples(params)}
+
+
+def headline(report: dict[str, Any]) -> str:
+    low, high = report["interval"]
+    return f"pass@1 {report['pass_at_1']:.1%} [{low:.1%}, {high:.1%}], greedy {report['greedy']:.1%} ({report['problems']} held-out problems x {report['samples']} samples)"
+
+
+def show_examples(before: dict[str, Any] | None, after: dict[str, Any], say: Callable[[str], None]) -> None:
+    for i, example in enumerate(after["examples"]):
+        earlier = f"before: {before['examples'][i]['response']!r}   " if before else ""
+        say(f"  {example['prompt']!r}   {earlier}after: {example['response']!r}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    from pojax import commands
+
+    def body() -> None:
+        options = {"workdir": None, "split": "held_out", "samples": "4", "problems": None}
+        options |= commands.options(sys.argv[1:] if argv is None else argv, tuple(options), "evaluate --workdir=...")
+        print(evaluate_workdir(**{k: v for k, v in options.items()}))
+
+    return commands.run(body)
+
+
+def evaluate_workdir(workdir: str | None, split: str = "held_out", samples: str | int = 4, problems: str | int | None = None) -> str:
+    """Measure the newest checkpoint of a run; also written to `evaluation_SPLIT.json` there. ValueError for a folder that holds no run."""
+    if workdir is None:
+        raise ConfigError("--workdir is missing; usage: python -m pojax.evaluate --workdir=... [--split=held_out] [--samples=4] [--problems=512]")
+    folder = pathlib.Path(workdir)
+    stored = read_json(folder / "config.json")
+    if stored is None:
+        raise ConfigError(f"--workdir={workdir}: holds no config.json, so no run")
+    job = build(stored["config"])
+    if split not in job.tasks:
+        raise ConfigError(f"--split: found {split!r}, allowed: {', '.join(job.tasks)}")
+    for name, value in (("samples", samples), ("problems", problems)):
+        if value is not None and not (str(value).isdigit() and int(value) > 0):
+            raise ConfigError(f"--{name}: found {value!r}, allowed: a whole number of 1 or more")
+    evaluator = Evaluator(job, split, int(problems) if problems else job.tasks[split].size, int(samples))
+    params = checkpointing.load_params(folder / "checkpoints", checkpointing.abstract(job.init().params))
+    report = report_of(evaluator, params)
+    write_json(folder / f"evaluation_{split}.json", report)
+    lines = [headline(report), f"pass@k {report['pass_at_k']}", f"maj@k {report['maj_at_k']}", f"length {report['length']:.1f} tokens, truncated {report['truncated']:.1%}"]
+    return "\n".join([*lines, f"{folder / f'evaluation_{split}.json'}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
