@@ -45,7 +45,11 @@ def curve(workdir: str | os.PathLike) -> str:
     axes = np.asarray(figure.subplots(rows, columns, squeeze=False)).ravel()
     boundary = _warm_start_end(lines)
     for axis, (title, unit, series) in zip(axes, panels, strict=False):
-        _panel(axis, title, unit, series, boundary)
+        _panel(axis, title, unit, series)
+        if boundary is not None:
+            axis.axvline(boundary, color="0.4", linestyle="--", linewidth=1, label="end of warm start" if axis is axes[0] else None)
+        axis.set_xlim(lines[0]["step"] - 0.5, lines[-1]["step"] + 0.5)
+        axis.legend(fontsize=8, frameon=False)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     for axis in axes[max(0, len(panels) - columns) : len(panels)]:
@@ -74,21 +78,17 @@ def _warm_start_end(lines: Sequence[dict[str, Any]]) -> int | None:
     return lines[first - 1]["step"] if first else None
 
 
-def _panel(axis: Any, title: str, unit: str, series: dict[str, tuple[np.ndarray, np.ndarray]], boundary: int | None) -> None:
+def _panel(axis: Any, title: str, unit: str, series: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     for color, (key, (steps, values)) in enumerate(series.items()):
-        label = key.replace("pass_at_1", "pass@1").replace("/", " ")
+        label = key.replace("pass_at_1", "pass@1").replace("/", " ").replace("_", " ").replace(".", " ")
         dense = len(values) > 30
         if dense:
             axis.plot(steps, values, color=f"C{color}", alpha=0.3, linewidth=0.8)
             steps, values = _smooth(steps, values, len(values) // 30)
         axis.plot(steps, values, color=f"C{color}", linewidth=1.6, label=label, marker=None if dense else ".")
-    if boundary is not None:
-        axis.axvline(boundary, color="0.4", linestyle="--", linewidth=1, label="end of warm start")
     axis.set_title(title, fontsize=10)
     axis.set_ylabel(unit, fontsize=9)
     axis.grid(alpha=0.25)
-    axis.margins(x=0.01)
-    axis.legend(fontsize=8, frameon=False)
 
 
 def _smooth(steps: np.ndarray, values: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
