@@ -82,17 +82,19 @@ def verify_rows(
             verdict = _verdict(task.verify(i, sample), task.fields)
         except Exception as error:  # a verifier is other people's code on untrusted text: whatever it raises, training goes on
             ok[row] = False
-            failures.append(f"task {task.name}/{task.split}, row {i}, response {text!r}: {type(error).__name__}: {error}")
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]  # one line, whatever it says
+            failures.append(f"task {task.name}/{task.split}, row {i}, response {text!r}: {reason}")
             continue
         for name, value in verdict.items():
             components[name][row] = value
     return components, ok, failures
 
 
-def _verdict(found: Mapping[str, Any], fields: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+def _verdict(found: Any, fields: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """The verifier's components as float32 arrays; ValueError unless exactly `fields`, finite and of their shapes."""
-    if set(found) != set(fields):
-        raise ValueError(f"the verifier gave {sorted(found)}, allowed: {sorted(fields)}")
+    if not isinstance(found, Mapping) or set(found) != set(fields):
+        names = sorted(found) if isinstance(found, Mapping) else repr(found)[:60]
+        raise ValueError(f"the verifier gave {names}, allowed: {sorted(fields)}")
     verdict = {name: np.asarray(found[name], np.float32) for name in fields}
     for name, value in verdict.items():
         if value.shape != tuple(fields[name]) or not np.isfinite(value).all():

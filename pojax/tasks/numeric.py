@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped, UInt8
 
 from pojax.tasks.task import Task, hinted_prompt, response_text
 from pojax.tasks.tokenizers import Characters
@@ -23,13 +23,13 @@ def draw(total: int, limit: int, rng: np.random.Generator) -> Int[np.ndarray, "n
     return rng.permutation(total) if total <= limit else rng.choice(total, limit, replace=False)
 
 
-def token_table(texts: Shaped[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "n L"], Int[np.ndarray, "n"]]:
-    """Texts over the numeric alphabet as padded token ids [n, L] and lengths [n]; a thousand times faster than one by one."""
+def token_table(texts: np.ndarray) -> tuple[UInt8[np.ndarray, "n L"], Int[np.ndarray, "n"]]:
+    """Texts [n] over the numeric alphabet as padded token ids [n, L] and lengths [n]; a thousand times faster than one by one."""
     points = np.ascontiguousarray(texts).view(np.uint32).reshape(len(texts), -1)  # numpy holds text as code points, 0 behind the end
     lookup = np.zeros(128, np.uint8)
     for character, i in TOKENIZER.ids.items():
         lookup[ord(character)] = i
-    return lookup[points], np.sum(points > 0, axis=1, dtype=np.int32)
+    return lookup[points], np.asarray(np.sum(points > 0, axis=1, dtype=np.int32))
 
 
 def sampled_text(
@@ -79,12 +79,12 @@ def exact_task(
     split: str,
     question: Callable[[int], str],
     steps: Callable[[int], list[str]],
-    answers: Shaped[np.ndarray, "n"],
+    answers: np.ndarray,
     columns: dict[str, np.ndarray],
     *,
     separator: str | None = None,
 ) -> Task:
-    """A task whose answer is one string of digits.
+    """A task whose answer is one string of digits: answers [n], an array of texts.
 
     The response's answer is its whole text, or with a separator what stands behind the last one; the response must have ended by itself.
     Components: correct, 1 for exactly the digits of `answers` (a leading zero is wrong); format, 1 for one digit or more and nothing else.

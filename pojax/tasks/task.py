@@ -48,12 +48,12 @@ class Task:
         """The worked solution of row i as text, without an end token."""
         return "".join(self.steps(i))
 
-    def hint(self, i: int, k: int) -> str:
+    def hint(self, i: int, k: int | np.integer) -> str:
         """The first k steps of the worked solution of row i; ValueError for k outside 0 .. number of steps."""
         return cut(self.steps(i), k)
 
 
-def cut(steps: Sequence[str], k: int) -> str:
+def cut(steps: Sequence[str], k: int | np.integer) -> str:
     """The first k of the steps as one text; ValueError for k outside 0 .. len(steps)."""
     k = int(k)
     if not 0 <= k <= len(steps):
@@ -64,7 +64,7 @@ def cut(steps: Sequence[str], k: int) -> str:
 def hinted_prompt(question: Callable[[int], str], steps: Callable[[int], list[str]]) -> Callable[..., str]:
     """prompt(i, *, hint=0) -> the question of row i, then the first `hint` steps of its solution."""
 
-    def prompt(i: int, *, hint: int = 0) -> str:
+    def prompt(i: int, *, hint: int | np.integer = 0) -> str:
         return question(i) + (cut(steps(i), hint) if hint else "")
 
     return prompt

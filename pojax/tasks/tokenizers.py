@@ -4,9 +4,11 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 __all__ = ["Characters", "SentencePiece", "Tokenizer", "load", "train_sentencepiece"]
 
@@ -27,7 +29,7 @@ class Tokenizer(Protocol):
         """Token ids of a text, without special tokens; ValueError for text that has none."""
         ...
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Text of any list of ids; pad and end are dropped, an id outside the vocabulary reads U+FFFD."""
         ...
 
@@ -64,7 +66,7 @@ class Characters:
             where = text.index(error.args[0])
             raise ValueError(f"text {text[:60]!r}: character {error.args[0]!r} at {where}, allowed: {self.alphabet!r}") from None
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Text of any ids; pad and end are dropped, an id outside the vocabulary reads U+FFFD."""
         return "".join(self._text[i] if 0 <= i < self.vocab_size else UNKNOWN for i in ids)
 
@@ -102,7 +104,7 @@ class SentencePiece:
         """Token ids of a text; what no piece covers is written in byte tokens."""
         return self._processor.EncodeAsIds(text)
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Text of any ids; pad and end are dropped, an id outside the vocabulary reads U+FFFD."""
         unknown = self._processor.unk_id()
         known = [int(i) if 0 <= i < self.vocab_size else unknown for i in ids]

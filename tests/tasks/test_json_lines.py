@@ -1,0 +1,156 @@
+import json
+import logging
+
+import pytest
+import shared
+
+from pojax import tasks
+from pojax.types import Sample
+
+
+def write(path, rows):
+    path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def sums(count, **fields):
+    return [{"prompt": f"What is {i} plus {i % 5}?", "answer": i + i % 5, **fields} for i in range(count)]
+
+
+def make(path, **options):
+    return tasks.json_lines(path=path, **{"tokenizer": "characters"} | options)
+
+
+def judge(task, i, text, reason="end"):
+    return tuple(task.verify(i, Sample(None, None, text, reason)).values())
+
+
+def test_rows_and_verdicts(tmp_path):
+    path = write(tmp_path / "a.jsonl", [*sums(40), "\n"])
+    splits = make(path)
+    assert {split: task.size for split, task in splits.items()} == {"train": 32, "validation": 4, "held_out": 4}
+    prompts = [task.prompt(i) for task in splits.values() for i in range(task.size)]
+    assert sorted(prompts) == sorted(row["prompt"] for row in sums(40))
+    task = splits["train"]
+    answer = task.solution(0)
+    assert sum(map(int, task.prompt(0)[8:-1].split(" plus "))) == int(answer)
+    assert judge(task, 0, answer) == judge(task, 0, f" {answer}\n") == (1, 1)
+    assert judge(task, 0, f"{answer}.0") == judge(task, 0, "7 or 8") == (0, 1)
+    assert judge(task, 0, " ") == judge(task, 0, answer, "length") == (0, 0)
+    numeric = make(path, match="numeric")["train"]
+    assert judge(numeric, 0, f"{answer}.0") == (1, 1) and judge(numeric, 0, "7 or 8") == (0, 0)
+    assert [make(path, seed=1)["train"].prompt(i) for i in range(32)] != prompts[:32]
+
+
+def test_equal_prompts_stay_together(tmp_path, caplog):
+    rows = sums(30) + sums(30) + [{"prompt": " What is 3 plus 3? ", "answer": 6}]
+    splits = make(write(tmp_path / "a.jsonl", rows), validation=6, held_out=6)
+    found = [{task.prompt(i).strip() for i in range(task.size)} for task in splits.values()]
+    assert sum(task.size for task in splits.values()) == 61
+    assert not (found[0] & found[1] or found[0] & found[2] or found[1] & found[2])
+    size = splits["held_out"].size
+    assert f"json_lines: {size} of {size} held_out prompts occur in train with other numbers" in caplog.text
+    caplog.clear()
+    stories = [{"prompt": f"{name} has {i}.", "answer": i} for name in ("Ann", "Ben", "Cat", "Dan") for i in range(5)]
+    splits = make(write(tmp_path / "b.jsonl", stories), split_by="masked", validation=1, held_out=1)
+    assert {split: task.size for split, task in splits.items()} == {"train": 10, "validation": 5, "held_out": 5}
+    assert len({task.prompt(i)[:3] for task in [splits["held_out"]] for i in range(5)}) == 1
+    assert caplog.text == ""
+
+
+def test_held_out_file(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    path, other = write(tmp_path / "a.jsonl", sums(20)), write(tmp_path / "b.jsonl", sums(3))
+    splits = make(path, held_out_path=other, validation=2)
+    assert {split: task.size for split, task in splits.items()} == {"train": 15, "validation": 2, "held_out": 3}
+    assert "3 of 20 rows dropped" in caplog.text
+    assert [splits["held_out"].prompt(i) for i in range(3)] == [row["prompt"] for row in sums(3)]
+    with pytest.raises(ValueError, match="held_out=4 beside"):
+        make(path, held_out_path=other, held_out=4)
+
+
+def test_marker_and_solutions(tmp_path):
+    rows = [{"q": f"{i}+1", "a": f"First {i}.\nThen 1.\n#### {i + 1:,}", "level": i % 3} for i in range(1000, 1020)]
+    options = {"prompt_key": "q", "answer_key": "a", "marker": "####", "match": "numeric"}
+    task = make(write(tmp_path / "a.jsonl", rows), columns=["level"], **options)["train"]
+    value = int(task.prompt(0).split("+")[0])
+    assert task.solution(0) == f"First {value}.\nThen 1.\n#### {value + 1:,}"
+    assert task.steps(0) == [f"First {value}.\n", "Then 1.\n", f"#### {value + 1:,}"]
+    assert task.columns["level"][0] == value % 3
+    assert judge(task, 0, f"so #### 7 no #### {value + 1}") == (1, 1)
+    assert judge(task, 0, f"{value + 1}") == (0, 0)  # the marker is missing
+    assert judge(task, 0, "#### many") == (0, 0) and judge(task, 0, "#### 7") == (0, 1)
+    sample = Sample(None, None, f"#### {value + 1}", "end", {"hint": 2})
+    assert task.verify(0, sample)["correct"] == 1.0
+
+    worked = [row | {"solution": "count on"} for row in sums(20)]
+    task = make(write(tmp_path / "b.jsonl", worked), marker="=")["train"]
+    assert task.solution(0).startswith("count on = ") and task.steps(0)[:2] == ["count", " on"]
+    assert judge(task, 0, task.solution(0)) == (1, 1)
+    assert make(write(tmp_path / "c.jsonl", sums(20)), marker="=")["train"].solution(0).startswith("= ")
+    with pytest.raises(ValueError, match=r"b.jsonl:1: the solution 'count on' does not give the answer '0'"):
+        make(str(tmp_path / "b.jsonl"))
+
+
+def test_tokenizers(tmp_path):
+    path = write(tmp_path / "a.jsonl", sums(40))
+    task = tasks.json_lines(path=path, vocabulary=300)["held_out"]
+    assert task.tokenizer.decode(task.tokenizer.encode(task.prompt(0))) == task.prompt(0)
+    task.tokenizer.save(tmp_path / "tokenizer")
+    assert make(path, tokenizer=str(tmp_path / "tokenizer"))["train"].tokenizer.fingerprint() == task.tokenizer.fingerprint()
+    with pytest.raises(ValueError, match="tokenizer: found 'words', allowed: 'sentencepiece'"):
+        make(path, tokenizer="words")
+
+
+GOOD = {"prompt": "a", "answer": "b"}
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ([GOOD, "{oops\n"], r"a\.jsonl:2: found '\{oops' \(.*\), allowed: one JSON object per line"),
+        ([GOOD, "\n", "[1]\n"], r"a\.jsonl:3: found '\[1\]', allowed: a JSON object"),
+        ([GOOD, {"answer": "b"}], r"a\.jsonl:2: 'prompt' is missing, allowed: a text that is not empty"),
+        ([{"prompt": "  ", "answer": "b"}], r":1: 'prompt' is '  '"),
+        ([{"prompt": 3, "answer": "b"}], r":1: 'prompt' is 3"),
+        ([{"prompt": "a"}], r":1: 'answer' is missing, allowed: a text or a number"),
+        ([{"prompt": "a", "answer": True}], r":1: 'answer' is True"),
+        (['{"prompt": "a", "answer": NaN}\n'], r":1: 'answer' is nan"),
+        ([{"prompt": "a", "answer": ["b"]}], r":1: 'answer' is \['b'\]"),
+        ([{"prompt": "a", "answer": " "}], r":1: 'answer' is ' ', allowed: a text that is not empty"),
+        ([GOOD | {"solution": 4}], r":1: 'solution' is 4, allowed: a text"),
+        ([], r"a\.jsonl: no rows"),
+        (["\n", "  \n"], r"a\.jsonl: no rows"),
+        ([GOOD], "held_out=1 and validation=1 of 1 rows"),
+    ],
+)
+def test_bad_rows(tmp_path, rows, message):
+    with pytest.raises(ValueError, match=message):
+        make(write(tmp_path / "a.jsonl", rows))
+
+
+def test_other_bad_input(tmp_path):
+    path = write(tmp_path / "a.jsonl", [GOOD] * 3)
+    with pytest.raises(ValueError, match=r":1: 'answer' is 'b', allowed: a written number"):
+        make(path, match="numeric")
+    with pytest.raises(ValueError, match=r":1: 'level' is missing, allowed: a number"):
+        make(path, columns=("level",))
+    with pytest.raises(ValueError, match="match 'fuzzy', allowed: 'exact', 'numeric'"):
+        make(path, match="fuzzy")
+    with pytest.raises(ValueError, match="split_by 'line', allowed: 'prompt', 'masked'"):
+        make(path, split_by="line")
+    with pytest.raises(ValueError, match="marker ' ', allowed"):
+        make(path, marker=" ")
+    with pytest.raises(ValueError, match=r"none\.jsonl': No such file"):
+        make(str(tmp_path / "none.jsonl"))
+    (tmp_path / "bytes.jsonl").write_bytes(b'{"prompt": "\xff", "answer": "b"}\n')
+    with pytest.raises(ValueError, match=r"bytes\.jsonl:1: found .*utf-8"):
+        make(str(tmp_path / "bytes.jsonl"))
+
+
+def test_gsm8k():
+    options = {"prompt_key": "question", "match": "numeric", "marker": "####", "tokenizer": "characters"}
+    splits = tasks.json_lines(path=shared.data("gsm8k/test.jsonl"), **options)
+    assert sum(task.size for task in splits.values()) == 1319
+    for task in splits.values():
+        assert all(judge(task, i, task.solution(i)) == (1, 1) for i in range(task.size))
