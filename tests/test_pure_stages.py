@@ -238,12 +238,13 @@ def test_junk_where_it_must_not_matter(name):
         jax.tree.map(np.testing.assert_array_equal, run(name, poison(data, junk), hypers), clean)
 
 
-DEGENERATE = {
+DEGENERATE: dict[str, dict] = {  # a number multiplies what is there
     "all rows are out": {"groups": np.full(6, -1)},
     "one row in": {"groups": np.array([-1, -1, 4, -1, -1, -1])},
     "groups of one": {"groups": np.arange(6)},
     "nothing counts": {"mask": 0 * MASK, "where": 0 * MASK, "keep": 0 * MASK},
-    "equal rewards": {"rewards": np.full(6, 0.7), "components": {k: np.full(6, 0.7) for k in ARGUMENTS["components"]}},
+    "equal rewards": {"rewards": np.full(6, 0.7), "components": dict.fromkeys(("correct", "speed"), np.full(6, 0.7))},
+    "a spread whose square is 0": {"rewards": np.linspace(1, 2, 6) * 1e-25, "advantages": 1e-25, "x": np.linspace(1, 2, 6) * 1e-25},
     "no spread": {"advantages": 0.0, "x": np.zeros(6), **{name: np.full((6, 4), -0.1) for name in LOGPROBS}},
     "overflow": {"logprobs": np.full((6, 4), -1e5), "previous_logprobs": np.full((6, 4), -1e5), "start_logprobs": np.full((6, 4), -1e5)},
     "overflow the other way": {name: np.full((6, 4), -1e5) for name in LOGPROBS if name not in ("logprobs", "start_logprobs")},
@@ -254,11 +255,7 @@ DEGENERATE = {
 def test_degenerate_inputs_give_finite_values_and_gradients(name):
     data, hypers = arguments(name)
     for case, changes in DEGENERATE.items():
-        changes = {
-            key: np.broadcast_to(value, np.shape(data[key])) if key == "advantages" else value
-            for key, value in changes.items()
-            if key in data
-        }
+        changes = {key: value * data[key] if isinstance(value, float) else value for key, value in changes.items() if key in data}
         if changes:
             out, gradient = run(name, {**data, **changes}, hypers)
             for leaf in jax.tree.leaves((out, gradient)):

@@ -81,8 +81,7 @@ def remax(
     bound = per_row(clip, 1)
     difference = jnp.clip(difference, -bound, bound)
     tokens_left = jnp.cumsum(on[:, ::-1], axis=1)[:, ::-1]  # n - t, counting the token itself
-    # At least 1: the gradient of gamma^0 at gamma = 0 is 0 * inf.
-    weight = jnp.power(floating(per_row(gamma, 2)), jnp.maximum(tokens_left, 1)) * difference[:, None]
+    weight = floating(per_row(gamma, 2)) ** tokens_left * difference[:, None]
     if token_rewards is not None:
         weight = weight + masked(token_rewards, on)
     return jnp.where(on, weight, 0.0)
