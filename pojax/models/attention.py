@@ -57,7 +57,9 @@ def attend_cached(
         # Prompts are padded on the left, so index and position differ by the same number for keys and queries.
         seen_own &= slots[:, None] - slot < window
         seen_past &= slots[:, None] + length - jnp.arange(length) < window
-    scores = jnp.concatenate([jnp.where(seen_past[:, None, None], past, -jnp.inf), jnp.where(seen_own[:, None, None], own, -jnp.inf)], axis=-1)
+    past = jnp.where(seen_past[:, None, None], past, -jnp.inf)
+    own = jnp.where(seen_own[:, None, None], own, -jnp.inf)  # the token itself is always seen, so no row is empty
+    scores = jnp.concatenate([past, own], axis=-1)
     weights = jax.nn.softmax(scores * head_dim**-0.5, axis=-1).astype(query.dtype)
     of_prompt = weights[..., :length].reshape(prompts, samples, kv_heads, shared, length)
     context = jnp.einsum("pgkrs,pksh->pgkrh", of_prompt, prompt[1]).reshape(query.shape)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -16,9 +17,9 @@ SCALINGS = ("linear", "llama3")
 class RopeScaling:
     """How rotary frequencies are changed to reach positions beyond the trained context.
 
-    kind "linear": every frequency is divided by `factor`. kind "llama3": frequencies whose wavelength is above
-    original_context / low_frequency_factor are divided by `factor`, those below original_context / high_frequency_factor are kept,
-    and those between are interpolated (Llama 3.1, arXiv 2407.21783, section 3.2). Raises ValueError for any other kind and for ranges that are empty.
+    kind "linear": every frequency is divided by `factor`. kind "llama3": a frequency is divided by `factor` where its wavelength is above
+    original_context / low_frequency_factor, kept where it is below original_context / high_frequency_factor, interpolated in between
+    (Llama 3.1, arXiv 2407.21783). Raises ValueError for any other kind, a factor of 0 or less, and an empty range.
     """
 
     kind: str
@@ -41,7 +42,8 @@ class RopeScaling:
 class DecoderConfig:
     """A decoder transformer: grouped-query attention with rotary positions, RMSNorm before each part, SwiGLU.
 
-    heads: query heads; `kv_heads` key and value heads, each shared by heads / kv_heads query heads. head_dim: default hidden / heads.
+    heads: query heads; kv_heads: key and value heads, each shared by heads / kv_heads query heads. head_dim: default hidden / heads.
+    rope_scaling: None, a RopeScaling, or its fields as a dict.
     windows: attention windows in tokens (None: all earlier tokens) of one period of layers; layer i has windows[i % len(windows)].
     context: largest number of positions, prompt and response together. dtype: matmuls and activations; norms, softmax and logits are
     at least float32. param_dtype: storage. remat: recompute each period of layers in the backward pass.
@@ -56,9 +58,9 @@ class DecoderConfig:
     heads: int
     kv_heads: int
     mlp: int
-    head_dim: int | None = None
+    head_dim: Any = None  # int after construction
     rope_theta: float = 10_000.0
-    rope_scaling: RopeScaling | Mapping | None = None
+    rope_scaling: Any = None  # RopeScaling or None after construction
     norm_epsilon: float = 1e-6
     qkv_bias: bool = False
     tie_embeddings: bool = False
@@ -81,10 +83,12 @@ class DecoderConfig:
             if self.hidden % self.heads:
                 raise ValueError(f"model.hidden is {self.hidden}, allowed: a multiple of heads ({self.heads}), or give head_dim")
             object.__setattr__(self, "head_dim", self.hidden // self.heads)
-        if self.head_dim < 2 or self.head_dim % 2:
+        if not isinstance(self.head_dim, int) or self.head_dim < 2 or self.head_dim % 2:
             raise ValueError(f"model.head_dim is {self.head_dim}, allowed: an even number (rotary positions turn pairs)")
         if isinstance(self.rope_scaling, Mapping):
             object.__setattr__(self, "rope_scaling", RopeScaling(**self.rope_scaling))
+        if not isinstance(self.rope_scaling, RopeScaling | None):
+            raise ValueError(f"model.rope_scaling is {self.rope_scaling!r}, allowed: None, a RopeScaling or a dict of its fields")
         object.__setattr__(self, "windows", tuple(self.windows))
         if not self.windows or self.layers % len(self.windows):
             raise ValueError(f"model.windows has {len(self.windows)} entries, allowed: a divisor of layers ({self.layers})")
@@ -105,10 +109,10 @@ class DecoderConfig:
 
 
 def llama3(**sizes) -> DecoderConfig:
-    """Options of Llama 3 (arXiv 2407.21783): no biases, rotary base 500000, epsilon 1e-5. Sizes by keyword; any option may be overridden."""
+    """Options of Llama 3 (arXiv 2407.21783): no biases, rotary base 500000, epsilon 1e-5; sizes and changes by keyword."""
     return DecoderConfig(**{"rope_theta": 500_000.0, "norm_epsilon": 1e-5, **sizes})
 
 
 def qwen2(**sizes) -> DecoderConfig:
-    """Options of Qwen2 (arXiv 2407.10671): biases on query, key and value, rotary base 1e6, epsilon 1e-6. Sizes by keyword; any option may be overridden."""
+    """Options of Qwen2 (arXiv 2407.10671): biases on query, key and value, rotary base 1e6; sizes and changes by keyword."""
     return DecoderConfig(**{"rope_theta": 1_000_000.0, "norm_epsilon": 1e-6, "qkv_bias": True, **sizes})

@@ -1,6 +1,5 @@
 """The decoder transformer: one block, stacked and scanned over the layers, for the learner, the prefill and the decode step alike."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -46,11 +45,12 @@ class Linear(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         dtype = self.config.dtype
-        kernel = self.param("kernel", _normal(self.config, self.axes, self.residual), self.shape, self.config.param_dtype)
+        kernel: Any = self.param("kernel", _normal(self.config, self.axes, self.residual), self.shape, self.config.param_dtype)
         y = jnp.einsum(self.equation, x, kernel.astype(dtype))
         if self.bias:
             zeros = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[-self.bias :])
-            y += self.param("bias", zeros, self.shape[-self.bias :], self.config.param_dtype).astype(dtype)
+            bias: Any = self.param("bias", zeros, self.shape[-self.bias :], self.config.param_dtype)
+            y += bias.astype(dtype)
         return y
 
 
@@ -62,10 +62,16 @@ class RMSNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         ones = nn.with_logical_partitioning(nn.initializers.ones, (None,))
-        scale = self.param("scale", ones, (self.config.hidden,), self.config.param_dtype)
+        scale: Any = self.param("scale", ones, (self.config.hidden,), self.config.param_dtype)
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         normed = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.config.norm_epsilon)
         return normed.astype(self.config.dtype) * scale.astype(self.config.dtype)
+
+
+def _unpair(x: Array) -> tuple[Array, Array]:
+    """[B, T, 2, ...] -> two of [B, T, ...]. The gradient of a split is one concatenation, that of indexing two padded copies."""
+    first, second = jax.lax.split(x, (1, 1), axis=2)
+    return first.squeeze(2), second.squeeze(2)
 
 
 class Block(nn.Module):
@@ -80,8 +86,8 @@ class Block(nn.Module):
         bias = 2 if c.qkv_bias else 0
         query = Linear(c, "btd,dnh->btnh", (c.hidden, c.heads, c.head_dim), ("embed", "heads", "head_dim"), bias, name="query")(normed)
         # Two products of one input are one product: a narrow one alone does not keep a core busy in the decode step.
-        pair = (c.hidden, 2, c.kv_heads, c.head_dim), ("embed", None, "kv_heads", "head_dim")
-        key, value = jnp.moveaxis(Linear(c, "btd,dcnh->btcnh", *pair, bias and 3, name="key_value")(normed), 2, 0)
+        shape, axes = (c.hidden, 2, c.kv_heads, c.head_dim), ("embed", None, "kv_heads", "head_dim")
+        key, value = _unpair(Linear(c, "btd,dcnh->btcnh", shape, axes, bias and 3, name="key_value")(normed))
         query, key = rotate(query, rotation), rotate(key, rotation)
         grouped = query.reshape(*query.shape[:2], c.kv_heads, c.heads // c.kv_heads, c.head_dim)
         context, rest = attend(grouped, key, value)
@@ -89,8 +95,8 @@ class Block(nn.Module):
         out_shape, out_axes = (c.heads, c.head_dim, c.hidden), ("heads", "head_dim", "embed")
         x += Linear(c, "btnh,nhd->btd", out_shape, out_axes, residual=True, name="out")(context)
         normed = RMSNorm(c, name="mlp_norm")(x)
-        pair = (c.hidden, 2, c.mlp), ("embed", None, "mlp")
-        gate, up = jnp.moveaxis(Linear(c, "btd,dcf->btcf", *pair, name="gate_up")(normed), 2, 0)
+        gate_up = Linear(c, "btd,dcf->btcf", (c.hidden, 2, c.mlp), ("embed", None, "mlp"), name="gate_up")
+        gate, up = _unpair(gate_up(normed))
         x += Linear(c, "btf,fd->btd", (c.mlp, c.hidden), ("mlp", "embed"), residual=True, name="down")(nn.silu(gate) * up)
         return x, rest
 
@@ -184,7 +190,12 @@ def hidden_states(
 
 
 def prefill(
-    params: Params, config: DecoderConfig, prompt_tokens: Int[Array, "P S"], prompt_mask: Shaped[Array, "P S"], rows: int, response_tokens: int
+    params: Params,
+    config: DecoderConfig,
+    prompt_tokens: Int[Array, "P S"],
+    prompt_mask: Shaped[Array, "P S"],
+    rows: int,
+    response_tokens: int,
 ) -> tuple[Float[Array, "P hidden"], Cache]:
     """Hidden states that predict the first response token, and a cache for `rows` rows of `response_tokens` new tokens.
 
@@ -197,9 +208,9 @@ def prefill(
     mask = jnp.asarray(prompt_mask, bool)
     hidden, kept = Decoder(config).apply({"params": params}, prompt_tokens, positions_of(mask), mask, keep=True)
     prompt = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 3), kept)  # [L, P, S, K, H] -> [L, P, K, S, H]
-    stacked = (config.layers // config.period,)
+    stacked = () if unrolled(config) else (config.layers // config.period,)
     if unrolled(config):
-        prompt, stacked = _unstack(prompt, config), ()
+        prompt = _unstack(prompt, config)
     keys = (*stacked, rows, config.kv_heads, config.head_dim, response_tokens)
     values = (*stacked, rows, config.kv_heads, response_tokens, config.head_dim)
     own = tuple((jnp.zeros(keys, config.dtype), jnp.zeros(values, config.dtype)) for _ in prompt)
@@ -207,7 +218,7 @@ def prefill(
 
 
 def decode_params(params: Params, config: DecoderConfig) -> Params:
-    """Parameters as `decode_step` reads them, made once before its loop: in the dtype of products, and one tree per layer where it is unrolled."""
+    """Parameters as `decode_step` reads them, made once before its loop: in the dtype of products, a tree per layer where unrolled."""
     params = jax.tree.map(lambda x: x.astype(config.dtype), params)
     period = tuple(params["blocks"][f"layer_{j}"] for j in range(config.period))
     return {**params, "blocks": _unstack(period, config) if unrolled(config) else period}
@@ -223,7 +234,12 @@ def decode_step(
     lengths = jnp.sum(cache.prompt_mask, axis=1, dtype=jnp.int32)
     positions = jnp.repeat(lengths, tokens.shape[0] // lengths.shape[0]) + slots
     x = params["embedding"][tokens[:, None]]
-    block = partial(_cached_block, config, rotations(positions[:, None], config), cache.prompt_mask, slots)
+    rotation = rotations(positions[:, None], config)
+
+    def block(i, layer, prompt, x, rows, at):
+        cached = cache.prompt_mask, prompt, rows
+        return _cached_block(config, config.windows[i % config.period], layer, x, rotation, cached, slots, at)
+
     rows = list(cache.rows)
     if unrolled(config):
         for i, layer in enumerate(params["blocks"]):
@@ -238,23 +254,27 @@ def decode_step(
 
         start = (x, rows, jnp.zeros((), jnp.int32))
         (x, rows, _), _ = jax.lax.scan(period, start, (params["blocks"], cache.prompt))
-    hidden = RMSNorm(config).apply({"params": params["norm"]}, x[:, 0])
+    hidden: Any = RMSNorm(config).apply({"params": params["norm"]}, x[:, 0])
     return hidden, cache._replace(rows=tuple(rows))
 
 
 def _cached_block(
-    config: DecoderConfig, rotation: tuple, prompt_mask: Array, slots: Array, layer: int, params: Params, prompt: tuple, x: Array, rows: tuple, at: tuple
+    config: DecoderConfig, window: int | None, params: Params, x: Array, rotation: tuple, cache: tuple, slots: Array, at: tuple
 ) -> tuple[Array, tuple]:
-    """One block for one new token per row. rows: the layer's cache, or with at = (index,) the caches of all layers, stacked; written in place."""
+    """One block for one new token per row; cache: prompt mask, the layer's prompt part, the layer's rows.
+
+    The rows are written in place; with at = (index,) they are those of all layers, stacked, as what a scan carries.
+    """
+    prompt_mask, prompt, (keys, values) = cache
 
     def attend(query, key, value):
         every = jnp.arange(slots.shape[0])
-        new = rows[0].at[(*at, every, ..., slots)].set(key[:, 0]), rows[1].at[(*at, every, slice(None), slots)].set(value[:, 0])
+        new = keys.at[(*at, every, ..., slots)].set(key[:, 0]), values.at[(*at, every, slice(None), slots)].set(value[:, 0])
         own = tuple(jax.lax.dynamic_index_in_dim(item, at[0], keepdims=False) if at else item for item in new)
-        window = config.windows[layer % config.period]
         return attention.attend_cached(query[:, 0], prompt, prompt_mask, own, slots, window)[:, None], new
 
-    return Block(config).apply({"params": params}, x, rotation, attend)
+    written: Any = Block(config).apply({"params": params}, x, rotation, attend)
+    return written
 
 
 def unrolled(config: DecoderConfig) -> bool:

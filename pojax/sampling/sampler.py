@@ -48,13 +48,13 @@ def sample(
 ) -> Samples:
     """n = P * G responses of at most response_tokens tokens; row r continues prompt r // G, which is prefilled once for its G rows.
 
-    Token t of row r is argmax(l + Gumbel noise of fold_in(keys[r], t)), l the processed logits / temperature, truncated: it depends on the
-    row's own key, prompt and settings alone, not on other rows or the batch. temperature 0 is greedy, with log-probabilities at temperature 1.
+    Token t of row r is argmax(l + Gumbel noise of fold_in(keys[r], t)) with l = truncate(processor(logits) / temperature): a function of
+    the row's own prompt, key and settings, not of other rows or the batch. temperature 0 is greedy, its log-probabilities at temperature 1.
 
-    limits: tokens per row (default response_tokens). A row ends with one of end_tokens (-1 pads their list), which is part of the response.
-    top_k, top_p, min_p: see `truncate`; 0, 1.0 and 0.0 are off. processor(logits [n, V], tokens [n, T] so far, t) -> logits [n, V] comes first.
-    old_logprobs: softmax(logits / temperature), neither processed nor truncated; rollout_logprobs: what really sampled; entropy: of old_logprobs'
-    distribution, in nats, where asked for. After the end tokens are 0 and everything else is 0 or False.
+    limits: tokens per row (default response_tokens). A row ends with one of end_tokens (-1 pads their list), part of the response.
+    top_k, top_p, min_p: see `truncate`; 0, 1 and 0 are off. processor: (logits [n, V], tokens [n, T] so far, t) -> logits [n, V].
+    old_logprobs: of softmax(logits / temperature), neither processed nor truncated; rollout_logprobs: of softmax(l), what really sampled;
+    entropy: of old_logprobs' distribution in nats, where asked for. After the end tokens are 0, and all else is 0 or False.
     Shapes, config, response_tokens, processor and entropy are static, all else is traced: changing it compiles nothing.
     Raises ValueError for sizes that do not fit and for numpy or Python values out of range.
     """
@@ -89,7 +89,7 @@ def _per_row(name: str, value: ArrayLike, rows: int, dtype: Any, allowed: Callab
 class _State(NamedTuple):
     """What the loop carries. `alive`: the row takes the next token."""
 
-    count: Array  # [] tokens drawn so far
+    drawn: Array  # [] number of tokens so far
     alive: Array  # [n] bool
     ended: Array  # [n] bool
     last: Array  # [n] token drawn last
@@ -115,12 +115,12 @@ def _sample(
 
     def body(carry):
         state, cache = carry
-        hidden, cache = decode_step(params, config, cache, state.last, jnp.full((rows,), state.count - 1, jnp.int32))
+        hidden, cache = decode_step(params, config, cache, state.last, jnp.full((rows,), state.drawn - 1, jnp.int32))
         return draw(state, hidden), cache
 
     start = _start(rows, response_tokens, controls, jnp.promote_types(config.dtype, jnp.float32), entropy)
     carry = draw(start, jnp.repeat(hidden, rows // prompt_tokens.shape[0], axis=0)), cache
-    state, _ = jax.lax.while_loop(lambda carry: (carry[0].count < response_tokens) & jnp.any(carry[0].alive), body, carry)
+    state, _ = jax.lax.while_loop(lambda carry: (carry[0].drawn < response_tokens) & jnp.any(carry[0].alive), body, carry)
     return Samples(ended=state.ended, **{"entropy": None, **state.samples})
 
 
@@ -139,27 +139,27 @@ def _draw(table: Array, controls: Controls, processor: Processor | None, state: 
     scale = jnp.where(greedy, 1.0, controls.temperature)[:, None]
     raw = logits_of(table, hidden)
     logits = raw / scale
-    processed = logits if processor is None else processor(raw, state.samples["tokens"], state.count) / scale
+    processed = logits if processor is None else processor(raw, state.samples["tokens"], state.drawn) / scale
     cut = truncate(processed, controls.top_k, controls.top_p, controls.min_p)
-    token_keys = jax.vmap(jax.random.fold_in, (0, None))(controls.keys, state.count)
+    token_keys = jax.vmap(jax.random.fold_in, (0, None))(controls.keys, state.drawn)
     noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[1:], logits.dtype))(token_keys)
     token = _first_largest(jnp.where(greedy[:, None], cut, cut + noise))
 
     log_partition = jax.nn.logsumexp(logits, axis=-1)
-    drawn = {
+    new = {
         "tokens": token,
         "mask": state.alive,
         "old_logprobs": token_logit(logits, token) - log_partition,
         "rollout_logprobs": token_logit(cut, token) - jax.nn.logsumexp(cut, axis=-1),
     }
     if "entropy" in state.samples:
-        drawn["entropy"] = entropy_of(logits, log_partition)
+        new["entropy"] = entropy_of(logits, log_partition)
     # PAD and False are zeros too: rows that are over get 0 everywhere.
-    drawn = {name: jnp.where(state.alive, value, jnp.zeros((), value.dtype)) for name, value in drawn.items()}
-    samples = {name: jax.lax.dynamic_update_index_in_dim(old, drawn[name], state.count, 1) for name, old in state.samples.items()}
+    new = {name: jnp.where(state.alive, value, jnp.zeros((), value.dtype)) for name, value in new.items()}
+    samples = {name: jax.lax.dynamic_update_index_in_dim(old, new[name], state.drawn, 1) for name, old in state.samples.items()}
     ends = state.alive & jnp.any(token[:, None] == controls.end_tokens, axis=1)
-    count = state.count + 1
-    return _State(count, state.alive & ~ends & (count < controls.limits), state.ended | ends, drawn["tokens"], samples)
+    count = state.drawn + 1
+    return _State(count, state.alive & ~ends & (count < controls.limits), state.ended | ends, new["tokens"], samples)
 
 
 def _first_largest(x: Float[Array, "n V"]) -> Int[Array, "n"]:
