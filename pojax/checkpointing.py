@@ -5,9 +5,13 @@ record of the config, of (dtype, shape, sha256) of every array, and of its own s
 it is written, so a killed save leaves nothing that looks like a checkpoint; but it restores an altered byte without a word.
 """
 
+import contextlib
+import gc
 import hashlib
 import json
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -152,13 +156,19 @@ def _read_arrays(manager: ocp.CheckpointManager, step: int, facts: dict, target:
     stored = {path: _stored(leaf) for path, leaf in target.items()}
     item = {path: leaf for path, leaf in stored.items() if leaf.size}
     how = {path: _how(leaf, target[path].sharding) for path, leaf in item.items()}
-    try:
-        args = ocp.args.PyTreeRestore(item=item, restore_args=how, partial_restore=True)
-        arrays = dict(manager.restore(step, args=ocp.args.Composite(state=args)).state)
-    except (MemoryError, PermissionError, jax.errors.JaxRuntimeError):
-        raise  # no memory, no access: nothing is known about the checkpoint, and setting it aside would restart the run
-    except Exception as error:
-        raise _Damaged(f"its arrays cannot be read ({_one_line(error)})") from error
+    args = ocp.args.Composite(state=ocp.args.PyTreeRestore(item=item, restore_args=how, partial_restore=True))
+    with _quiet():
+        try:
+            arrays, reason = dict(manager.restore(step, args=args).state), ""
+        except (MemoryError, PermissionError, jax.errors.JaxRuntimeError):
+            raise  # no memory, no access: nothing is known about the checkpoint, and setting it aside would restart the run
+        except Exception as error:
+            arrays, reason = {}, _one_line(error)
+        if reason:
+            time.sleep(0.2)  # reads that have begun end, and what hangs on them is dropped, while nobody prints it
+            gc.collect()
+    if reason:
+        raise _Damaged(f"its arrays cannot be read ({reason})")
     for path, leaf in stored.items():
         if not leaf.size:
             empty = np.zeros(leaf.shape, leaf.dtype)
@@ -169,6 +179,17 @@ def _read_arrays(manager: ocp.CheckpointManager, step: int, facts: dict, target:
         if _is_key(target[path]):
             arrays[path] = jax.random.wrap_key_data(arrays[path], impl=_key_impl(target[path]))
     return arrays
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """When one array cannot be read, orbax drops the reads of the others, and Python prints a page about each that fails as well."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def _key_impl(leaf: jax.ShapeDtypeStruct) -> Any:
@@ -183,10 +204,13 @@ def _how(leaf: jax.ShapeDtypeStruct, sharding: Any) -> ocp.RestoreArgs:
     return ocp.ArrayRestoreArgs(sharding=sharding, global_shape=leaf.shape, dtype=leaf.dtype)
 
 
-def _check_layout(folder: Path, step: int, facts: dict, target: dict[str, Any], prefixes: tuple[str, ...] = ("",)) -> None:
-    """ValueError naming the first array that the checkpoint and the target do not share with equal shape and dtype."""
+def _check_layout(folder: Path, step: int, facts: dict, target: dict[str, Any], roles: set[str] | None = None) -> None:
+    """ValueError naming the first array that the checkpoint and the target do not share with equal shape and dtype.
+
+    roles: only what lies below them is compared.
+    """
     where = f"checkpoint {folder}/{step}"
-    found = {path: entry for path, entry in facts["leaves"].items() if path.startswith(prefixes)}
+    found = {path: entry for path, entry in facts["leaves"].items() if roles is None or _role(path) in roles}
     for path in sorted(target.keys() | found.keys()):
         if path not in found:
             raise ValueError(f"{where}: {path} is not in it; expected {_stored(target[path]).shape} {target[path].dtype}")
@@ -198,6 +222,11 @@ def _check_layout(folder: Path, step: int, facts: dict, target: dict[str, Any], 
             raise ValueError(f"{where}: {path} is {tuple(shape)} {kind}, expected {expected} {target[path].dtype}")
 
 
+def _role(path: str) -> str:
+    """The role that an array belongs to: "params/policy/embed" -> "params/policy"."""
+    return "/".join(path.split("/")[:2])
+
+
 def _stored(leaf: Any) -> Any:
     """The shape and dtype under which a leaf is stored."""
     return jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
@@ -205,7 +234,7 @@ def _stored(leaf: Any) -> Any:
 
 def _one_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    return text.splitlines()[0].partition(" See full TensorStore")[0][:200]
 
 
 # ---- the checkpoints of a run
@@ -380,7 +409,7 @@ def load_params(folder: str | os.PathLike, abstract_params: Tree, *, best: bool 
     no checkpoint is whole.
     """
     target = {f"params/{path}": leaf for path, leaf in _paths(abstract_params)}
-    roles = tuple(sorted({"/".join(path.split("/")[:2]) + "/" for path in target}))
+    roles = {_role(path) for path in target}
     for manager, step, facts in _whole(Path(folder).absolute(), best=best, say=say):
         _check_layout(Path(folder).absolute(), step, facts, target, roles)
         try:
