@@ -78,7 +78,10 @@ def test_leave_one_out_is_unbiased():
 
 @pytest.mark.parametrize("rule", [advantages.group_center, advantages.batch_center, advantages.beta_normalize])
 def test_own_reward_in_the_baseline_shrinks_the_gradient(rule):
-    """A sample's reward is part of its group's mean: the expected gradient is (G - 1) / G of the true one. BNPO of one group is the same."""
+    """A sample's reward is part of its group's mean: the expected gradient is (G - 1) / G of the true one.
+
+    So is that of BNPO for a single group.
+    """
     returns = (RETURNS + 1) / 2
     found = expected_gradient(reinforce(lambda r: rule(r, ONE_GROUP), returns))
     np.testing.assert_allclose(found, -(G - 1) / G * true_gradient(lambda t: expected_reward(t, returns)), rtol=1e-9)
