@@ -79,7 +79,7 @@ def _host(data: Any) -> np.ndarray:
 def _fingerprint(leaf: _Leaf) -> list:
     """[dtype, shape, sha256 of the bytes in C order]."""
     data = np.ascontiguousarray(_host(leaf.data))  # (turns a scalar into [1]: the shape is taken from the leaf)
-    return [leaf.kind, list(leaf.data.shape), hashlib.sha256(data.reshape(-1).view(np.uint8)).hexdigest()]
+    return [leaf.kind, list(leaf.data.shape), hashlib.sha256(data.reshape(-1).view(np.uint8).data).hexdigest()]
 
 
 def _fingerprints(leaves: dict[str, _Leaf]) -> dict[str, list]:
@@ -292,7 +292,7 @@ class Checkpoints:
         self.wait()
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: Tree, *, config: dict, score: float | None = None) -> None:
+    def save(self, step: int, state: Tree, *, config: dict, score: float | int | None = None) -> None:
         """Write the state in the background; only a copy is taken here, so the state may be donated right after.
 
         score: higher is better; None or NaN has no rank. Saving the newest step again does nothing: a state is a function of its step.
@@ -342,7 +342,7 @@ class Checkpoints:
                 arrays = _read_arrays(self._manager, step, facts, target)
             except _Damaged as error:
                 reason = str(error)
-            if _everywhere(arrays is not None):
+            if _everywhere(arrays is not None) and arrays is not None:
                 return jax.tree.unflatten(jax.tree.structure(abstract_state), [arrays[path] for path in target]), step
             self._set_aside(step, reason or "another process could not read it")
         if steps:

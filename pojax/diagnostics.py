@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -129,10 +130,10 @@ def write_samples(path: str | os.PathLike, fields: Mapping[str, Shaped[ArrayLike
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"samples: the file is {path.name}, allowed: a name that ends with .npz")
-    rows = len(fields["tokens"])
+    rows = np.shape(fields["tokens"])[0]
     if len(text) != rows:
         raise ValueError(f"samples: found {len(text)} texts, allowed: {rows}, one per row")
-    arrays = {name: np.asarray(value) for name, value in fields.items()}
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in fields.items()}
     arrays = {name: x if x.dtype.kind in "biuf" else x.astype(np.float32) for name, x in arrays.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 import pojax
 
@@ -33,7 +34,7 @@ def versions_and_features() -> dict[str, Any]:
         device_kind=jax.devices()[0].device_kind,
         devices=jax.device_count(),
         processes=jax.process_count(),
-        x64=bool(jax.config.jax_enable_x64),
+        x64=jnp.result_type(float) == jnp.float64,
         cpu_cores=_cores(),
         cpu_features=_cpu_features(),
     )

@@ -119,7 +119,7 @@ def evaluate(
     indices: Int[ArrayLike, "problems"],
     *,
     samples: int = 4,
-    temperature: float = 1.0,
+    temperature: float | int = 1.0,
     greedy: bool = True,
     seed: int = 0,
     batch_rows: int = 256,

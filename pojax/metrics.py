@@ -4,6 +4,7 @@ Every line and event is handed to the operating system before `write` returns, s
 writing; `cut_back` removes that one, and whatever is newer than the checkpoint from which the run goes on.
 """
 
+import io
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -227,14 +228,16 @@ def wandb(folder: str | os.PathLike, *, project: str, name: str | None = None, c
 # ---- the terminal
 
 
-def progress(total: int, *, stream: TextIO | None = None, every: float = 5.0, clock: Callable[[], float] = time.monotonic) -> Sink:
+def progress(
+    total: int, *, stream: io.TextIOBase | None = None, every: float | int = 5.0, clock: Callable[[], float] = time.monotonic
+) -> Sink:
     """Show how far the run is, on stderr: one line that is rewritten on a terminal, else a line at most every `every` seconds.
 
     Metrics that not every step has (validation) stay in the line with their last value. The time left is what the steps since the first
     write took, per step, times the steps that are left: compiling, which happens before it, does not count.
     """
-    stream = sys.stderr if stream is None else stream
-    live = stream.isatty()
+    out: Any = sys.stderr if stream is None else stream
+    live = out.isatty()
     known: dict[str, float] = {}
     first: list[float] = []  # step and time of the first write
     shown = [-math.inf, 0]  # time and step of the last line
@@ -248,18 +251,18 @@ def progress(total: int, *, stream: TextIO | None = None, every: float = 5.0, cl
         if now - shown[0] >= (0.1 if live else every) or step >= total:
             shown[:] = now, step
             line = progress_line(step, total, known, left)
-            stream.write(f"\r\x1b[K{line}" if live else f"{line}\n")
-            stream.flush()
+            out.write(f"\r\x1b[K{line}" if live else f"{line}\n")
+            out.flush()
 
     def close() -> None:
         if live and shown[1]:
-            stream.write("\n")
-            stream.flush()
+            out.write("\n")
+            out.flush()
 
     return Sink(write, close)
 
 
-def progress_line(step: int, total: int, metrics: Mapping[str, Any], seconds_left: float | None = None) -> str:
+def progress_line(step: int, total: int, metrics: Mapping[str, Any], seconds_left: float | int | None = None) -> str:
     """The line that `progress` shows: bar, step, reward (loss where there is none), validation pass@1, tokens/s, time left."""
     done = min(step / total, 1.0) if total else 1.0
     parts = [f"[{'#' * int(20 * done):<20}] {step}/{total}"]
