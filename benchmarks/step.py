@@ -120,7 +120,7 @@ def markdown(summary: dict[str, Any], settings: dict[str, Any]) -> str:
     low, high = settings["load"]
     lines += [
         "",
-        f"{rounds}; medians, range over rounds. Load of the machine before an arm: {low} to {high}; the arm before leaves up to {settings['cores']}.",
+        f"{rounds}; medians, range over rounds. Load before an arm: {low} to {high} (the arm before leaves up to {settings['cores']}).",
         f"A step is {summary['step_gflop']:.0f} GFLOP, the matmul peak {summary['peak_gflops']:.0f} GFLOP/s: no step below {bound:.2f} s.",
         f"{settings['cpu']}, {settings['cores']} cores, Python {settings['python']}, {settings['packages']}.",
     ]
