@@ -3,6 +3,7 @@ import re
 import pytest
 
 from pojax import tasks
+from pojax.types import Sample
 
 
 def compute(prompt):
@@ -38,6 +39,18 @@ def test_working_by_hand():
     assert [made[prompt] for prompt in either if prompt in made] == [either[prompt] for prompt in either if prompt in made] != []
     products = {"37*58=": "37*8=296;37*50=1850;296+1850=2146;2146", "58*37=": "58*7=406;58*30=1740;406+1740=2146;2146"}
     assert [made[prompt] for prompt in products if prompt in made] == [products[prompt] for prompt in products if prompt in made] != []
+
+
+def test_reversed_answers():
+    plain, reverse = tasks.arithmetic(worked=True), tasks.arithmetic(worked=True, reverse=True)
+    for split, task in reverse.items():
+        for i in range(task.size):
+            assert task.prompt(i) == plain[split].prompt(i)
+            assert task.steps(i) == [*plain[split].steps(i)[:-1], plain[split].steps(i)[-1][::-1]]
+    task = tasks.arithmetic(reverse=True)["train"]
+    i = next(i for i in range(task.size) if task.solution(i) == "03")  # of 30
+    texts = {"03": 1.0, "30": 0.0, "3": 0.0}
+    assert {text: task.verify(i, Sample(None, None, text, "end"))["correct"] for text in texts} == texts
 
 
 def test_both_orders_are_asked():
