@@ -19,6 +19,7 @@ Scalars = dict[str, Float[Array, ""]]
 
 # Fields that every rollout has, and that later stages write; what is left are the components.
 NOUNS = frozenset(types.Rollout.__dataclass_fields__) | {"lengths", "keep", "rewards", "token_rewards", "advantages", "returns"}
+OUTPUTS = ("_logprobs", "_values", "_entropy")  # how the fields end that a forward pass gives
 
 
 def _mean(x: Shaped[ArrayLike, "..."], where: Shaped[ArrayLike, "..."]) -> Float[Array, ""]:
@@ -73,7 +74,7 @@ def rollout_metrics(
         length_max=_max(lengths, is_in),
     )
     if components is None:
-        components = sorted(fields.keys() - NOUNS)
+        components = sorted(name for name in fields.keys() - NOUNS if not name.endswith(OUTPUTS))
     for name in components:
         value = jnp.asarray(fields[name])
         if value.ndim in (1, 2):

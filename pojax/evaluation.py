@@ -36,7 +36,9 @@ def pass_at_k(samples: Int[ArrayLike, "..."] | int, correct: Int[ArrayLike, "...
     return 1.0 - missed
 
 
-def maj_at_k(answers: Sequence[Sequence[str]], correct: Shaped[ArrayLike, "problems samples"], k: int) -> Float[np.ndarray, "problems"]:
+def maj_at_k(
+    answers: Sequence[Sequence[str]], correct: Shaped[ArrayLike, "problems samples"] | Sequence[Sequence[int]], k: int
+) -> Float[np.ndarray, "problems"]:
     """Share of majority votes of k samples that are correct, per problem.
 
     Samples vote in consecutive blocks of k; an answer is correct where its first sample in the block is. Where several answers lead, the
@@ -66,7 +68,7 @@ def _vote(answers: Sequence[str], correct: Shaped[np.ndarray, "k"]) -> float:
 
 
 def bootstrap_interval(
-    values: Float[ArrayLike, "problems"], *, seed: int = 0, level: float = 0.95, draws: int = 2000
+    values: Shaped[ArrayLike, "problems"] | Sequence[float | int], *, seed: int = 0, level: float = 0.95, draws: int = 2000
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean, by drawing problems with replacement.
 
@@ -116,7 +118,7 @@ class Report:
 def evaluate(
     sample_rows: SampleRows,
     verify: Verify,
-    indices: Int[ArrayLike, "problems"],
+    indices: Int[ArrayLike, "problems"] | Sequence[int],
     *,
     samples: int = 4,
     temperature: float | int = 1.0,
