@@ -74,6 +74,28 @@ class HintTable:
         return jnp.where(position < start[:, None], head, tail), start + length
 
 
+def _behind_last(text: Int[Array, "n W"], length: Int[Array, "n"], token: int) -> Int[Array, "n"]:
+    """The position behind the last such token; 0 if there is none."""
+    position = jnp.arange(text.shape[1])
+    return jnp.max(jnp.where((position < length[:, None]) & (text == token), position + 1, 0), axis=1)
+
+
+def _is_number(text: Int[Array, "n W"], start: Int[Array, "n"], length: Int[Array, "n"]) -> Bool[Array, "n"]:
+    """Whether start .. length holds one digit or more and nothing else."""
+    position = jnp.arange(text.shape[1])
+    digit = (text >= TOKENIZER.ids["0"]) & (text <= TOKENIZER.ids["9"])  # the digits follow each other in the alphabet
+    return jnp.all(digit | (position >= length[:, None]) | (position < start[:, None]), axis=1) & (length > start)
+
+
+def _reads(
+    text: Int[Array, "n W"], start: Int[Array, "n"], length: Int[Array, "n"], expected: UInt8[Array, "n L"], size: Int[Array, "n"]
+) -> Bool[Array, "n"]:
+    """Whether start .. length holds exactly the first `size` tokens of expected."""
+    column = jnp.arange(expected.shape[1])
+    found = jnp.take_along_axis(text, jnp.clip(start[:, None] + column, 0, text.shape[1] - 1), axis=1)
+    return jnp.all((found == expected) | (column >= size[:, None]), axis=1) & (length - start == size)
+
+
 def exact_task(
     name: str,
     split: str,
@@ -91,7 +113,6 @@ def exact_task(
     """
     table, lengths = token_table(answers)
     texts, hints = answers.tolist(), HintTable(steps, len(answers))
-    digits = np.isin(np.arange(TOKENIZER.vocab_size), [TOKENIZER.ids[digit] for digit in "0123456789"])
 
     def verify(i: int, sample: Sample) -> dict[str, float]:
         text = response_text(steps, i, sample)
@@ -112,18 +133,9 @@ def exact_task(
         text, length, ended = sampled_text(tokens, mask)
         if hint is not None:
             text, length = hints.prepend(text, length, indices, hint)
-        position = jnp.arange(text.shape[1])
-        inside = position < length[:, None]
-        start = jnp.zeros_like(length)
-        if separator:
-            start = jnp.max(jnp.where(inside & (text == TOKENIZER.ids[separator]), position + 1, 0), axis=1)
-        known = (text >= 0) & (text < TOKENIZER.vocab_size)
-        digit = known & jnp.asarray(digits)[jnp.where(known, text, 0)]
-        parsed = jnp.all(digit | ~inside | (position < start[:, None]), axis=1) & (length > start)
-        expected, size = jnp.asarray(table)[indices], jnp.asarray(lengths)[indices]
-        column = jnp.arange(table.shape[1])
-        found = jnp.take_along_axis(text, jnp.clip(start[:, None] + column, 0, text.shape[1] - 1), axis=1)
-        equal = jnp.all((found == expected) | (column >= size[:, None]), axis=1) & (length - start == size)
+        start = _behind_last(text, length, TOKENIZER.ids[separator]) if separator else jnp.zeros_like(length)
+        parsed = _is_number(text, start, length)
+        equal = _reads(text, start, length, jnp.asarray(table)[indices], jnp.asarray(lengths)[indices])
         number = jnp.result_type(float)
         return {"correct": (ended & equal).astype(number), "format": (ended & parsed).astype(number)}
 
