@@ -29,7 +29,7 @@ class Evaluator:
         task, config = job.tasks[split], job.config
         self.source = services.make_source(
             task, prompt_tokens=config["prompt_tokens"], response_tokens=config["response_tokens"], drop_long=config["drop_long_prompts"],
-            solutions=False, processor=None, entropy=False, say=job.source.say,
+            processor=None, entropy=False, say=job.source.say,
         )  # fmt: skip
         self.indices = np.arange(min(problems, self.source.size))
         self.samples, self.greedy, self.seed = samples, greedy, job.config["seed"]
@@ -90,14 +90,13 @@ def main(argv: list[str] | None = None) -> int:
     from pojax import commands
 
     def body() -> None:
-        options = {"workdir": None, "split": "held_out", "samples": "4", "problems": None}
-        options |= commands.options(sys.argv[1:] if argv is None else argv, tuple(options), "evaluate --workdir=...")
-        print(evaluate_workdir(**{k: v for k, v in options.items()}))
+        given = sys.argv[1:] if argv is None else argv
+        print(evaluate_workdir(**commands.options(given, ("workdir", "split", "samples", "problems"), "evaluate --workdir=...")))
 
     return commands.run(body)
 
 
-def evaluate_workdir(workdir: str | None, split: str = "held_out", samples: str | int = 4, problems: str | int | None = None) -> str:
+def evaluate_workdir(workdir: str | None = None, split: str = "held_out", samples: str = "4", problems: str | None = None) -> str:
     """Measure the newest checkpoint of a run; also written to `evaluation_SPLIT.json` there. ValueError for a folder that holds no run."""
     if workdir is None:
         raise ConfigError("--workdir is missing; usage: python -m pojax.evaluate --workdir=... [--split=held_out] [--samples=4] [--problems=512]")
@@ -109,7 +108,7 @@ def evaluate_workdir(workdir: str | None, split: str = "held_out", samples: str 
     if split not in job.tasks:
         raise ConfigError(f"--split: found {split!r}, allowed: {', '.join(job.tasks)}")
     for name, value in (("samples", samples), ("problems", problems)):
-        if value is not None and not (str(value).isdigit() and int(value) > 0):
+        if value is not None and not (value.isdigit() and int(value) > 0):
             raise ConfigError(f"--{name}: found {value!r}, allowed: a whole number of 1 or more")
     evaluator = Evaluator(job, split, int(problems) if problems else job.tasks[split].size, int(samples))
     params = checkpointing.load_params(folder / "checkpoints", checkpointing.abstract(job.init().params))

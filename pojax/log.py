@@ -14,7 +14,7 @@ from pojax.build import Job, Phase
 _compilations = [0]
 
 
-def _count(event: str, duration: float, **_: Any) -> None:
+def _count(event: str, duration_secs: float, **_: str | int) -> None:
     _compilations[0] += event == "/jax/core/compile/backend_compile_duration"
 
 
@@ -92,7 +92,7 @@ class Log:
         text = [tokenizer.decode([int(t) for t, m in zip(tokens, mask, strict=True) if m]) for tokens, mask in zip(batch.tokens, batch.mask, strict=True)]
         diagnostics.write_samples(self.folder / "samples" / f"{step}.npz", fields, text)
 
-    def write(self, step: int, line: dict[str, float], total: int) -> None:
+    def write(self, step: int, line: dict[str, float]) -> None:
         """Give one iteration's numbers to every sink."""
         for sink in self.sinks:
             sink.write(step, line)

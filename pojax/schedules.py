@@ -14,32 +14,36 @@ Step = Shaped[ArrayLike, ""]
 Number = Float[Array, ""]
 
 
+def _float(x: Step | Hyper) -> Number:
+    return jnp.asarray(x, jnp.result_type(float))
+
+
 def _progress(step: Step, steps: Hyper) -> Number:
-    return jnp.clip(jnp.asarray(step, jnp.result_type(float)) / jnp.maximum(steps, 1.0), 0.0, 1.0)
+    return jnp.clip(_float(step) / jnp.maximum(_float(steps), 1.0), 0.0, 1.0)
 
 
 def linear(step: Step, *, start: Hyper, end: Hyper, steps: Hyper) -> Number:
     """From start to end in `steps` iterations, then end: start + (end - start) * min(step / steps, 1)."""
-    return start + (end - start) * _progress(step, steps)
+    return _float(start) + (_float(end) - _float(start)) * _progress(step, steps)
 
 
 def cosine(step: Step, *, start: Hyper, end: Hyper = 0.0, steps: Hyper) -> Number:
     """Half a cosine from start to end in `steps` iterations, then end (SGDR, arXiv 1608.03983, eq. 5, without restarts)."""
-    return end + (start - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * _progress(step, steps)))
+    return _float(end) + (_float(start) - _float(end)) * 0.5 * (1.0 + jnp.cos(jnp.pi * _progress(step, steps)))
 
 
 def exponential(step: Step, *, start: Hyper, rate: Hyper, steps: Hyper = 1.0) -> Number:
     """start * rate^(step / steps)."""
-    return start * jnp.asarray(rate, jnp.result_type(float)) ** (jnp.asarray(step, jnp.result_type(float)) / steps)
+    return _float(start) * _float(rate) ** (_float(step) / _float(steps))
 
 
 def piecewise(step: Step, *, first: Hyper, then: Hyper, boundary: Hyper) -> Number:
     """`first` before the iteration `boundary`, `then` from it on."""
-    return jnp.where(jnp.asarray(step) < boundary, jnp.asarray(first, jnp.result_type(float)), then)
+    return jnp.where(_float(step) < _float(boundary), _float(first), _float(then))
 
 
 def warmup_cosine(step: Step, *, peak: Hyper, warmup: Hyper, steps: Hyper, end: Hyper = 0.0) -> Number:
-    """Linear from peak / warmup at iteration 0 to peak at `warmup`, then half a cosine to end at `steps`."""
-    step = jnp.asarray(step, jnp.result_type(float))
-    rising = peak * jnp.minimum((step + 1.0) / jnp.maximum(warmup, 1.0), 1.0)
-    return jnp.where(step < warmup, rising, cosine(step - warmup, start=peak, end=end, steps=jnp.maximum(steps - warmup, 1.0)))
+    """Linear from peak / warmup at iteration 0 to peak at iteration warmup - 1, then half a cosine to end at `steps`."""
+    now, ramp = _float(step), _float(warmup)
+    rising = _float(peak) * jnp.minimum((now + 1.0) / jnp.maximum(ramp, 1.0), 1.0)
+    return jnp.where(now < ramp, rising, cosine(now - ramp, start=peak, end=end, steps=_float(steps) - ramp))

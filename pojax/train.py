@@ -57,7 +57,7 @@ def run(config: Any, workdir: str | pathlib.Path, on_step: OnStep | None = None,
             state, line = _iterate(phase, state, step, log)
             if validation is not None and (step % settings["eval_every"] == 0 or step == last):
                 line["validation/pass_at_1"] = validation(state.params).pass_at_1
-            log.write(step, line, total=last)
+            log.write(step, line)
             if step == last or (settings["checkpoint_every"] and step % settings["checkpoint_every"] == 0):
                 checkpoints.save(step, state, config=to_json(job.config), score=line.get("validation/pass_at_1"))
         if interrupt.asked and step < last:
@@ -163,6 +163,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.show:
             print(explain.show(build(arguments.config)))
         else:
+            assert arguments.workdir is not None  # parse has asked for it
             run(arguments.config, arguments.workdir)
 
     return commands.run(body)
