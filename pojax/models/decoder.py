@@ -1,5 +1,6 @@
 """The decoder transformer: one block, stacked and scanned over the layers, for the learner, the prefill and the decode step alike."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -149,6 +150,7 @@ class Decoder(nn.Module):
         return RMSNorm(c, name="norm")(x), kept
 
 
+@partial(jax.jit, static_argnums=1)
 def init(key: Key[Array, ""], config: DecoderConfig) -> Params:
     """Fresh parameters, N(0, 0.02^2) with what enters the residual stream divided by sqrt(2 layers); norms 1, biases and the value head 0.
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +22,15 @@ def token_outputs(
     prompt_tokens: Int[ArrayLike, "B S"],
     prompt_mask: Shaped[ArrayLike, "B S"],
     tokens: Int[ArrayLike, "B T"],
-    temperature: Float[ArrayLike, "B"] | float,
+    temperature: Float[ArrayLike, "..."] | int,
     names: tuple[str, ...],
     heads: Mapping[str, Callable] | None = None,
-    fields: Mapping[str, Array] | None = None,
+    fields: Mapping[str, Any] | None = None,
     chunk: int | None = None,
 ) -> dict[str, Float[Array, "B T"]]:
     """The named outputs for every response token -> {name: [B, T]}, at least float32, differentiable in params.
 
-    With l = logits / temperature (temperature 0, a greedy row, counts as 1) and a the token:
+    With l = logits / temperature (a number or [B]; 0, a greedy row, counts as 1) and a the token:
     logprobs l_a - logsumexp(l); log_partition logsumexp(l); entropy -sum softmax(l) log softmax(l), in nats;
     values (config.output "scalar"): value of the state before the token. Any other name is a head of `heads`:
     head(hidden [n, hidden], logits [n, V] = l, token [n], **fields each [n]) -> [n]; fields are [B] or [B, T].
@@ -68,7 +69,7 @@ def _check(config: DecoderConfig, names: tuple[str, ...], heads: Mapping[str, Ca
         raise ValueError(f"chunk is {chunk}, allowed: None or at least 1 position")
 
 
-def _spread(value: Array, shape: tuple[int, int]) -> Array:
+def _spread(value: ArrayLike, shape: tuple[int, int]) -> Array:
     """[B] or [B, T] -> [B, T]."""
     value = jnp.asarray(value)
     return jnp.broadcast_to(value[:, None] if value.ndim == 1 else value, shape)

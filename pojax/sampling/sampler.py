@@ -146,12 +146,13 @@ def _draw(table: Array, controls: Controls, processor: Processor | None, state: 
     token = _first_largest(jnp.where(greedy[:, None], cut, cut + noise))
 
     log_partition = jax.nn.logsumexp(logits, axis=-1)
-    new = {
-        "tokens": token,
-        "mask": state.alive,
-        "old_logprobs": token_logit(logits, token) - log_partition,
-        "rollout_logprobs": token_logit(cut, token) - jax.nn.logsumexp(cut, axis=-1),
-    }
+    old = token_logit(logits, token) - log_partition
+    rollout = token_logit(cut, token) - jax.nn.logsumexp(cut, axis=-1)
+    if processor is None:
+        # The same number twice, but for rounding: rows that are sampled from the whole distribution have ratios of exactly 1.
+        whole = (controls.top_k == 0) & (controls.top_p >= 1.0) & (controls.min_p == 0.0)
+        rollout = jnp.where(whole, old, rollout)
+    new = {"tokens": token, "mask": state.alive, "old_logprobs": old, "rollout_logprobs": rollout}
     if "entropy" in state.samples:
         new["entropy"] = entropy_of(logits, log_partition)
     # PAD and False are zeros too: rows that are over get 0 everywhere.
