@@ -40,6 +40,8 @@ REGISTRIES = {
     "processor": "",
     "models": "pojax.models.config",
 }
+WRITING = ("curricula", "rewards", "advantages", "per_minibatch")  # stages whose values are fields
+STRUCTURES = ("components", "labels")  # parts of a rollout that a function may read whole, as {name: array}
 
 
 class ConfigError(ValueError):
@@ -100,11 +102,17 @@ _EMPTY = inspect.Parameter.empty
 _TRACED = frozenset(typing.get_args(Hyper)) | {float}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def signature(function: Callable[..., Any]) -> Signature:
-    """Read the calling convention off a function; ConfigError if it has *args or **kwargs."""
+    """Read the calling convention off a function; ConfigError if it has *args, **kwargs or data that cannot be given by name."""
     data, hypers = {}, {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters  # the author's file may postpone its annotations
+    except Exception as error:
+        raise ConfigError(f"{getattr(function, '__name__', function)}: its annotations cannot be read ({error})") from error
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ConfigError(f"{function.__name__}: {name!r} is positional only, allowed: data that can be given by name")
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise ConfigError(f"{function.__name__}: *args and **kwargs cannot be bound; name every parameter")
         if parameter.kind == parameter.KEYWORD_ONLY:
@@ -196,6 +204,8 @@ def bind(slot: str, value: Any, path: str, known: Mapping[str, str] | None, noun
     fn = find(slot, name, path)
     if not callable(fn):
         raise ConfigError(f"{path}: {name!r} is not a function")
+    if "writes" in keywords and slot not in WRITING:
+        raise ConfigError(f"{path}.writes: what {slot} give has no name; allowed in {', '.join(WRITING)}")
     written = keywords.pop("writes", None) or getattr(fn, "writes", (noun,) if noun else ())
     written = (written,) if isinstance(written, str) else tuple(written)
     return bind_function(slot, fn, name, keywords, path, known, written, lazy)
@@ -223,8 +233,9 @@ def _bind_data(bound: Bound, name: str, parameter: str, required: bool, keywords
     field = keywords.get(parameter, parameter)
     if not isinstance(field, str):
         raise ConfigError(f"{bound.path}.{parameter}: {parameter!r} is data of {name}: found {field!r}, allowed: the name of a field")
-    if known is None or root(field) in known or field == "components":
-        if required or parameter in keywords or (known is None or root(field) in known) and field not in lazy:
+    weighted = parameter == "components" and any(kind == "weights" for kind, _ in signature(bound.fn).hypers.values())
+    if weighted or known is None or root(field) in known:
+        if required or parameter in keywords or field not in lazy:
             bound.reads[parameter] = field
     elif required or parameter in keywords:
         raise ConfigError(f"{bound.path}.{parameter}: {name} reads {field!r}, which nothing provides here; {near(field, known)}")
@@ -293,3 +304,16 @@ def hyper_arrays(numbers: Mapping[str, Any]) -> dict[str, Any]:
 def resolve(numbers: Mapping[str, Any], hyper: Mapping[str, Any], step: Any) -> dict[str, Any]:
     """The values of all hyper-parameters at an iteration; schedules count iterations from 0."""
     return {path: number[0](step, **hyper[path]) if isinstance(number, tuple) else hyper[path] for path, number in numbers.items()}
+
+
+def trial_values(bound: Bound) -> list[dict[str, Any]]:
+    """Concrete hyper-parameters of a function, so that its own range checks see numbers.
+
+    Taken at the start, far into the run, and at every iteration that a schedule of it names: where ramps begin and end.
+    """
+    numbers = bound.all_numbers()
+    arrays = hyper_arrays(numbers)
+    schedules = [n[1].values() for n in numbers.values() if isinstance(n, tuple)]
+    named = {int(v) + d for values in schedules for v in values if 1 <= v < 10**9 for d in (-1, 0)}
+    steps = sorted({0, 10**6, *named}) if schedules else [0]
+    return [resolve(numbers, arrays, jnp.int32(step)) for step in steps]

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 
-from pojax import binding, config as configs, models
+from pojax import binding, models
+from pojax import config as configs
 from pojax.binding import ConfigError, near
-from pojax.learners import Learner, group, state as states, supervised
+from pojax.learners import Learner, group, supervised
+from pojax.learners import state as states
 from pojax.learners.services import Source, abstract_arrangement, make_source
 from pojax.program import Program, bind_method
 from pojax.sharding import Layout, check_batch, make_layout
@@ -49,18 +51,20 @@ class Job(NamedTuple):
         return self.phases[0] if step < self.warm_steps else self.phases[-1]
 
 
-def build(config: Any, say: Callable[[str], None] = print) -> Job:
-    """Check a config and make it runnable. ConfigError (a ValueError) for every mistake in it, before anything compiles."""
+def build(config: Any, say: Callable[[str], None] = print, devices: Any = None) -> Job:
+    """Check a config and make it runnable, on all devices or on those given.
+
+    ConfigError (a ValueError) for every mistake in it, before anything compiles.
+    """
     tree = configs.validate(config)
     tasks = make_task(tree)
     warm = tree["warm_start"] if tree["warm_start"] and tree["warm_start"].get("steps") else None
     method = tree["method"]
     _check_family(method, "method", FAMILIES)
     processor = binding.find("processor", tree["sampling"]["processor"], "sampling.processor") if tree["sampling"]["processor"] else None
-    needs_solutions = warm is not None or "demonstrations" in str(method.get("rollouts"))
     source = make_source(
         tasks["train"], prompt_tokens=tree["prompt_tokens"], response_tokens=tree["response_tokens"], drop_long=tree["drop_long_prompts"],
-        solutions=needs_solutions, processor=processor, entropy=tree["run"]["diagnostics"] or "old_entropy" in str(method), say=say,
+        solutions=False, processor=processor, entropy=True, say=say,
     )  # fmt: skip
     program = _bind(tree, method, source, "method", tree["optimizer"], tree["batch_prompts"])
     warm_program = None
@@ -69,11 +73,14 @@ def build(config: Any, say: Callable[[str], None] = print) -> Job:
         optimizer = warm.get("optimizer", tree["optimizer"])
         warm_program = _bind(tree, warm["method"], source, "warm_start.method", optimizer, warm.get("batch_prompts", tree["batch_prompts"]))
     policy = make_model(tree, tasks["train"].tokenizer.vocab_size)
-    trained = {r for p in (program, warm_program) if p for u in p.updates for r in u.trains}
+    trained = {r for p in (program, warm_program) if p is not None for u in p.updates for r in u.trains}
     model = {"policy": policy} | ({"value": dataclasses.replace(policy, output="scalar")} if "value" in trained else {})
-    layout = make_layout(tree["mesh"])
-    for each in filter(None, (program, warm_program)):
-        check_batch(layout, each.rows, each.sizes["batch_prompts"], policy)
+    programs = [p for p in (program, warm_program) if p is not None]
+    source = source.for_names(set().union(*(b.names() for p in programs for b in p.bounds())), entropy=tree["run"]["diagnostics"])
+    layout = make_layout(tree["mesh"], devices)
+    for each in programs:
+        pieces = max(u.minibatches * u.microbatches for u in each.updates)
+        check_batch(layout, each.rows, each.sizes["batch_prompts"], policy, pieces)
     init = lambda: states.init_state(tree["seed"], program, model, layout, warm_program)  # noqa: E731
     abstract = jax.eval_shape(lambda key: states.build_state(key, program, model, warm_program), jax.random.key(0))
     shardings = states.state_shardings(abstract, model, layout)
@@ -83,7 +90,7 @@ def build(config: Any, say: Callable[[str], None] = print) -> Job:
         phases.append(Phase("warm_start", 0, supervised.make_learner(warm_program, model, source, layout, shardings, prefix="warm_start.")))
         first = warm["steps"]
     if program.family == "supervised":
-        learner = supervised.make_learner(program, model, source, layout, shardings)
+        learner = supervised.make_learner(program, model, source, layout, shardings, first_step=first)
     else:
         learner = group.make_learner(program, model, source, layout, shardings, first_step=first, diagnose=tree["run"]["diagnostics"])
     phases.append(Phase("method", first, learner))

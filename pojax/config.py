@@ -16,6 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from pojax.binding import ConfigError, is_entry, near
+from pojax.checks import in_range
 
 # Keys outside `method`, their types and what they mean. An entry is `(name, dict)`.
 KEYS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -108,12 +109,12 @@ def _set(node: Any, parts: list[str], value: Any, path: str) -> Any:
         if is_entry(node) and isinstance(value, str):
             return (value, node[1])
         return value
-    head, rest = parts[0], parts[1:]
+    head, rest = _next_part(node, parts)
     if is_entry(node):
         name, keywords = node
         if head == name and head not in keywords:
             return _set(node, rest, value, path) if not rest else (name, _set(keywords, rest, value, path))
-        return (name, _set(keywords, parts, value, path) if head in keywords or len(parts) > 1 else keywords | {head: value})
+        return (name, _set(keywords, parts, value, path) if head in keywords or rest else keywords | {head: value})
     if isinstance(node, dict):
         optional = METHOD_OPTIONAL if "losses" in node or "updates" in node else ()
         if head not in node and not (head in optional and not rest):
@@ -123,6 +124,13 @@ def _set(node: Any, parts: list[str], value: Any, path: str) -> Any:
         at = _position(node, head, path)
         return type(node)([*node[:at], _set(node[at], rest, value, path), *node[at + 1 :]])
     raise ConfigError(f"{path}: {head!r} leads nowhere: what stands there is {node!r}")
+
+
+def _next_part(node: Any, parts: list[str]) -> tuple[str, list[str]]:
+    """The first part and the rest; the name of a user's own function, `package.module:function`, is one part although it holds dots."""
+    functions = [e[0] for e in ([node] if is_entry(node) else node if isinstance(node, list | tuple) else []) if is_entry(e)]
+    length = next((k for k in range(len(parts), 1, -1) if ".".join(parts[:k]) in functions), 1)
+    return ".".join(parts[:length]), parts[length:]
 
 
 METHOD_OPTIONAL = (
@@ -167,7 +175,8 @@ def validate(config: Any) -> dict[str, Any]:
             if key not in keys:
                 raise ConfigError(f"{group}.{key}: unknown config key; {near(key, keys)}")
             _check_type(f"{group}.{key}", value, keys[key])
-        missing = [k for k in keys if tree[group] is not None and k not in tree[group] and group != "warm_start"]
+        optional = ("batch_prompts", "optimizer") if group == "warm_start" else ()
+        missing = [k for k in keys if tree[group] is not None and k not in tree[group] and k not in optional]
         if missing:
             raise ConfigError(f"{group}.{missing[0]}: missing from the config")
     for key in ("batch_prompts", "prompt_tokens", "response_tokens"):
@@ -177,7 +186,11 @@ def validate(config: Any) -> dict[str, Any]:
     for key in ("problems", "samples", "validation_problems"):
         _check_at_least(f"evaluation.{key}", tree["evaluation"][key], 0 if key == "validation_problems" else 1)
     if tree["warm_start"] is not None:
-        _check_at_least("warm_start.steps", tree["warm_start"].get("steps", 0), 0)
+        _check_at_least("warm_start.steps", tree["warm_start"]["steps"], 0)
+        _check_at_least("warm_start.batch_prompts", tree["warm_start"].get("batch_prompts", 1), 1)
+    for key, allowed in (("top_k", "[0, inf)"), ("top_p", "(0, 1]"), ("min_p", "[0, 1]")):
+        if not in_range(tree["sampling"][key], allowed):
+            raise ConfigError(f"sampling.{key}: found {tree['sampling'][key]}, allowed: {allowed}")
     return tree
 
 

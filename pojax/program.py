@@ -128,7 +128,7 @@ class _Binder:
 
     def __init__(self, sizes: dict[str, int], default_optimizer: Any, at: str) -> None:
         self.sizes, self.default_optimizer, self.at = sizes, default_optimizer, at
-        self.known: dict[str, str] = {name: "reserved" for name in RESERVED}
+        self.known: dict[str, str] = dict.fromkeys(RESERVED, "reserved")
         self.scope: dict[str, Any] = {"key": jax.eval_shape(lambda: jax.random.key(0)), "step": jax.ShapeDtypeStruct((), jnp.int32), **sizes}
         self.numbers: dict[str, Any] = {}
         self.written: dict[str, str] = {}
@@ -148,16 +148,15 @@ class _Binder:
         updates = self._update_dicts(method)
         heads = self._name_outputs(method, updates)
         lazy = frozenset(self.outputs)
-        self.fields_before = dict(self.known)
         rewards = self._rules("rewards", method.get("rewards") or [], "rewards", lazy)
         if rewards or "rewards" in self.known:
             self._write("advantages", self.scope["rewards"], f"{at}.advantages")
         advantages = self._rules("advantages", method.get("advantages") or [], "advantages", lazy)
         before = set(self.read & set(self.outputs))
         self._check_views()
-        bound = tuple(self._update(u, i, method) for i, u in enumerate(updates))
+        bound = tuple(self._update(u) for u in updates)
         before |= {n for u in bound for n in (*u.outputs, *u.rule_outputs) if self.outputs[n].tree}
-        self.read_before_trackers = set(self.read)
+        self._check_early_views(before, rollout.fields_abstract)
         updaters = {name: self._tracker_update(name, pair, lazy) for name, pair in trackers.items()}
         after = {n for u in updaters.values() for n in u.names() if n in self.outputs}
         copies = self._copies(method, before | after)
@@ -186,13 +185,15 @@ class _Binder:
                 raise ConfigError(f"{path}: {name!r} is found twice (also {self.known[name]}); rename the table")
             function, keywords = binding.entry(value, path)
             tracker = binding.find("trackers", function, path)
+            if not (callable(getattr(tracker, "init", None)) and callable(getattr(tracker, "update", None))):
+                raise ConfigError(f"{path}: {function!r} is no tracker, allowed: a Tracker(init, update)")
             takes = [binding.signature(f) for f in (tracker.init, tracker.update)]
             allowed = {k for t in takes for k in (*t.hypers, *t.data)}
             for keyword in keywords:
                 if keyword not in allowed:
                     raise ConfigError(f"{path}.{keyword}: {function} has no parameter {keyword!r}; {near(keyword, allowed)}")
             own = {k: v for k, v in keywords.items() if k in takes[0].hypers or k in takes[0].data}
-            init = binding.bind_function("trackers", tracker.init, f"{function}.init", own, path, {n: "reserved" for n in self.sizes}, (name,), frozenset())
+            init = binding.bind_function("trackers", tracker.init, f"{function}.init", own, path, dict.fromkeys(self.sizes, "reserved"), (name,), frozenset())
             self.numbers |= init.all_numbers()
             self.scope[name] = self._shape(init, {})
             rest = {k: v for k, v in keywords.items() if k in takes[1].hypers or k in takes[1].data}
@@ -204,7 +205,7 @@ class _Binder:
         path = f"{self.at}.rollouts"
         if "rollouts" not in method:
             raise ConfigError(f"{path}: a method needs a rollout arrangement")
-        known = self.known | {name: "service" for name in (*SERVICES, "indices", "budgets")}
+        known = self.known | dict.fromkeys((*SERVICES, "indices", "budgets"), "service")
         bound = bind("rollouts", method["rollouts"], path, known, None)
         self.numbers |= bound.all_numbers()
         self.read |= bound.names()
@@ -220,7 +221,9 @@ class _Binder:
                 raise ConfigError(f"{path}: the field {name!r} is found twice (also {self.known[name]})")
             self.known[name] = "rollout"
             self.scope[name] = value
-        self.labels |= set(rollout.labels)
+        for name in binding.STRUCTURES:
+            self.known[name], self.scope[name] = "rollout", getattr(rollout, name)
+        self.labels |= {*rollout.labels, "labels"}
         rows, tokens = rollout.mask.shape
 
         class Shape(NamedTuple):
@@ -262,7 +265,7 @@ class _Binder:
         self.copy_entries = dict(method.get("copies") or {})
         self.copy_entries.setdefault("ref", ("frozen", {}))
         roles = {r for u in updates for r in u["trains"]} | {"policy"}
-        bases = {"logprobs": "policy", "entropy": "policy", "log_partition": "policy"} | {h: "policy" for h in heads} | ({"values": "value"} if "value" in roles else {})
+        bases = {"logprobs": "policy", "entropy": "policy", "log_partition": "policy"} | dict.fromkeys(heads, "policy") | ({"values": "value"} if "value" in roles else {})
         for tree in ("", "start", *self.copy_entries):
             for view in ("", *self.views):
                 for base, role in bases.items():
@@ -283,14 +286,16 @@ class _Binder:
             bound.append(rule)
         return bound
 
-    def _update(self, update: dict[str, Any], index: int, method: dict[str, Any]) -> Update:
+    def _update(self, update: dict[str, Any]) -> Update:
         path, lazy = update["_path"], frozenset(self.outputs)
+        outside = dict(self.known), dict(self.scope)  # what the per_minibatch rules write is known to this update alone
         rules = self._rules("per_minibatch", update.get("per_minibatch") or [], "advantages", lazy, f"{path}.per_minibatch")
         if not update.get("losses"):
             raise ConfigError(f"{path}.losses: an update needs at least one loss")
         terms = [self._term(p, v, update, path) for p, v in zip(_labels(update["losses"], f"{path}.losses"), update["losses"], strict=True)]
         optimizer = bind("optimizer", update.get("optimizer", self.default_optimizer), f"{path}.optimizer" if "optimizer" in update else "optimizer", {}, None)
         self.numbers |= optimizer.all_numbers()
+        self._try(optimizer, {})
         counts = {k: update.get(k, d) for k, d in (("epochs", 1), ("minibatches", 1), ("microbatches", 1), ("every", 1), ("after", 0))}
         for key, value in counts.items():
             low = 0 if key == "after" else 1
@@ -302,8 +307,9 @@ class _Binder:
         whole = bool(reads & self.labels)
         self._check_split(path, counts, whole)
         loss_outputs = {n for t in terms for n in t.loss.names() if n in self.outputs}
-        scale_outputs = {n for t in terms for kind, n in t.scales if kind == "field" and n in self.outputs}
-        rule_outputs = {n for b in rules for n in b.names() if n in self.outputs} | scale_outputs
+        fixed = {n for t in terms for n in (*t.aggregate.names(), t.where, *(n for kind, n in t.scales if kind == "field"))}
+        rule_outputs = {n for n in fixed.union(*(b.names() for b in rules)) if n in self.outputs}
+        self.known, self.scope = outside
         return Update(update["name"], update["trains"], tuple(rules), tuple(terms), optimizer, **counts, whole=whole, outputs=tuple(sorted(loss_outputs)), rule_outputs=tuple(sorted(rule_outputs)))  # fmt: skip
 
     def _check_split(self, path: str, counts: dict[str, int], whole: bool) -> None:
@@ -324,12 +330,17 @@ class _Binder:
         if not hasattr(shape, "shape") or shape.shape not in ((self.rows,), (self.rows, self.tokens)):
             raise ConfigError(f"{path}: the loss has shape {getattr(shape, 'shape', shape)}, allowed: [B] = ({self.rows},) or [B, T] = ({self.rows}, {self.tokens})")
         scales, numbers = [], {}
+        given = self.scope | {n: jax.ShapeDtypeStruct(shape.shape, jnp.result_type(float)) for n in ("where",)}
         raw = reserved.get("scale", 1.0)
         parts = list(raw) if isinstance(raw, list | tuple) and not binding.is_entry(raw) else [raw]
         for i, part in enumerate(parts):
             where = f"{path}.scale" if len(parts) == 1 else f"{path}.scale.{i}"
             if isinstance(part, str):
                 self._require(part, where)
+                found = self._field(part, where)
+                if found.shape not in ((), (self.rows,), shape.shape):
+                    legal = "a number, [B]" + (" or [B, T]" if len(shape.shape) == 2 else ", as the loss")
+                    raise ConfigError(f"{where}: {part!r} has shape {found.shape}, allowed: {legal}")
                 scales.append(("field", part))
             else:
                 numbers[where] = binding.check_number(part, where)
@@ -339,12 +350,17 @@ class _Binder:
         if not isinstance(where, str):
             raise ConfigError(f"{path}.where: found {where!r}, allowed: the name of a 0/1 field")
         self._require(where, f"{path}.where")
+        if self._field(where, f"{path}.where").shape not in ((self.rows,), (self.rows, self.tokens)):
+            raise ConfigError(f"{path}.where: {where!r} has shape {self._field(where, path).shape}, allowed: [B] or [B, T]")
         aggregate = reserved.get("aggregate", update.get("aggregate", "token_mean"))
         aggregate = (aggregate, {}) if isinstance(aggregate, str) else aggregate
         place = f"{path}.aggregate" if "aggregate" in reserved else f"{at}.aggregate"
         bound = bind("aggregate", aggregate, place, self.known | {"where": "term"}, None, frozenset(self.outputs))
         self.numbers |= bound.all_numbers()
-        return Term(path.rsplit(".", 1)[-1], loss, tuple(scales), where, bound, numbers, per_row=len(shape.shape) == 1)
+        weights = self._shape(bound, given)
+        if getattr(weights, "shape", None) != shape.shape:
+            raise ConfigError(f"{place}: gives coefficients of shape {getattr(weights, 'shape', weights)}, allowed: {shape.shape}, as the loss {name}")
+        return Term(path.removeprefix(f"{at}.losses."), loss, tuple(scales), where, bound, numbers, per_row=len(shape.shape) == 1)
 
     def _tracker_update(self, name: str, pair: tuple[Bound, Any], lazy: frozenset[str]) -> Bound:
         init, (function, update, keywords) = pair
@@ -367,6 +383,7 @@ class _Binder:
         bound = {name: bind("copies", self.copy_entries[name], f"{self.at}.copies.{name}", known, None) for name in sorted(used)}
         for rule in bound.values():
             self.numbers |= rule.all_numbers()
+            self._try(rule, {"copy": {}, "params": {}, "step": jnp.int32(0)})
         return bound
 
     # -- checks -------------------------------------------------------------------------------------------------------------------
@@ -376,11 +393,20 @@ class _Binder:
             raise ConfigError(f"{path}: nothing provides the field {name!r} here; {near(name, self.known)}")
         self.read.add(root(name))
 
-    def _values(self) -> list[dict[str, Any]]:
-        """Concrete hyper-parameters at the start and far into the run, so that the functions' own range checks see numbers."""
-        arrays = binding.hyper_arrays(self.numbers)
-        scheduled = any(isinstance(n, tuple) for n in self.numbers.values())
-        return [binding.resolve(self.numbers, arrays, jnp.int32(step)) for step in ((0, 10**6) if scheduled else (0,))]
+    def _field(self, name: str, path: str) -> Any:
+        """Abstract value of a name or of a path into a table."""
+        try:
+            return jax.eval_shape(lambda x: binding.look({root(name): x}, name), self.scope[root(name)])
+        except (AttributeError, KeyError) as error:
+            raise ConfigError(f"{path}: {root(name)!r} has no {name.partition('.')[2]!r}") from error
+
+    def _try(self, bound: Bound, scope: Mapping[str, Any]) -> None:
+        """Call a function that gives no array, for the checks of its numbers."""
+        for values in binding.trial_values(bound):
+            try:
+                bound(scope, values)
+            except Exception as error:
+                raise ConfigError(f"{bound.path}: {_one_line(error)}") from error
 
     def _shape(self, bound: Bound, scope: Mapping[str, Any]) -> Any:
         """Abstract value of a bound function; its error, whatever it is, as one line naming the entry."""
@@ -388,7 +414,7 @@ class _Binder:
         arrays = {n: scope[n] for n in bound.names() | set(bound.reads.values()) if n in scope and not isinstance(scope[n], int)}
         arrays |= {root(n): scope[root(n)] for n in bound.names() if root(n) in scope and not isinstance(scope[root(n)], int)}
         result = None
-        for values in self._values():
+        for values in binding.trial_values(bound):
             try:
                 result = jax.eval_shape(lambda a, v=values: bound({**self.sizes, **a}, v), arrays)
             except Exception as error:  # a rule's own ValueError, or a shape error of JAX: both name the entry here
@@ -405,6 +431,9 @@ class _Binder:
             raise ConfigError(f"{bound.path}: writes {', '.join(bound.writes)} but gives {len(results) if isinstance(results, tuple) else 1} values")
         for name, result in zip(bound.writes, results, strict=True):
             if stage == "curricula":
+                if name not in ("indices", "budgets"):
+                    raise ConfigError(f"{bound.path}: writes {name!r}, allowed: indices, budgets")
+                self.scope[name] = result
                 if name == "indices" and result.shape != (self.sizes["batch_prompts"],):
                     raise ConfigError(f"{bound.path}: gives indices of shape {result.shape}, allowed: [P] = ({self.sizes['batch_prompts']},)")
                 continue
@@ -424,11 +453,18 @@ class _Binder:
 
     def _check_views(self) -> None:
         for name, view in self.views.items():
-            for key in ("tokens", "mask", "temperature"):
-                if key in view:
-                    self._require(view[key], f"{self.at}.views.{name}.{key}")
-            if "tokens" not in view or set(view) - {"tokens", "mask", "temperature", "prompt_tokens", "prompt_mask"}:
+            if "tokens" not in view or set(view) - {"tokens", "temperature", "prompt_tokens", "prompt_mask"}:
                 raise ConfigError(f"{self.at}.views.{name}: found {sorted(view)}, allowed: tokens (needed), temperature, prompt_tokens, prompt_mask")
+            for key, field in view.items():
+                self._require(field, f"{self.at}.views.{name}.{key}")
+
+    def _check_early_views(self, before: set[str], fields: Mapping[str, Any]) -> None:
+        """Outputs of the start and of copies are taken before any rule runs, so their views can show fields of the rollout only."""
+        for name in sorted(before):
+            view = self.outputs[name].view
+            for key, field in self.views.get(view, {}).items():
+                if field not in fields:
+                    raise ConfigError(f"{self.at}.views.{view}.{key}: {name!r} is computed before {field!r} is written; allowed: {', '.join(sorted(fields))}")
 
     def _check_unread(self, trackers: Mapping[str, Any]) -> None:
         always = {"rewards", "keep"} | (set() if self.written.get("advantages", f"{self.at}.advantages") != f"{self.at}.advantages" else {"advantages"})

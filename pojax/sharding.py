@@ -106,10 +106,10 @@ def make_layout(sizes: Mapping[str, int], devices: Any = None) -> Layout:
     return Layout(Mesh(array, AXES, axis_types=(AxisType.Auto,) * len(AXES)))
 
 
-def check_batch(layout: Layout, rows: int, prompts: int, model: Any) -> None:
-    """ValueError, with the legal values, where rows, prompts or heads do not divide the mesh."""
+def check_batch(layout: Layout, rows: int, prompts: int, model: Any, pieces: int = 1) -> None:
+    """ValueError, with the legal values, where rows, prompts or heads do not divide the mesh. pieces: micro-batches that the rows are cut into."""
     shards, tensor = layout.row_shards(), layout.mesh.shape["tensor"]
-    for key, number in (("rows of a batch", rows), ("batch_prompts", prompts)):
+    for key, number in (("rows of a batch", rows), ("rows of a micro-batch", rows // pieces), ("batch_prompts", prompts)):
         if number % shards:
             raise ValueError(f"mesh: data x fsdp = {shards} does not divide the {number} {key}; allowed: {_divisors(number)}")
     for key, number in (("model.heads", model.heads), ("model.kv_heads", model.kv_heads)):

@@ -10,7 +10,7 @@ from pojax import diagnostics, models
 from pojax.binding import hyper_arrays, resolve
 from pojax.learners import updates
 from pojax.learners.learner import Learner
-from pojax.learners.services import Source, make_services, sample_rows
+from pojax.learners.services import Source, make_services, sample_rows, stamp
 from pojax.program import Program
 from pojax.sharding import Layout
 from pojax.types import LearnerState, Prompts, Rollout, Samples
@@ -43,13 +43,12 @@ def make_learner(
         if len(program.curriculum.writes) > 1:
             (chosen,) = chosen
         scope = {**context.scope, **services, "budgets": None, **dict(zip(program.curriculum.writes, chosen, strict=True))}
-        rollout = program.arrangement(scope, context.values)
-        rollout = dataclasses.replace(rollout, policy_step=jnp.full(rollout.groups.shape, state.step, jnp.int32))
+        rollout = stamp(program.arrangement(scope, context.values), state.step)
         return layout.rows(rollout) if source.on_device else _place(layout, rollout), state.source
 
     def train_step(state: LearnerState, batch: Rollout, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
         context = context_of(state, hyper)
-        fields = layout.rows({n: jnp.asarray(v) for n, v in batch.clean().fields().items()})
+        fields = layout.rows(updates.fields_of(batch.clean()))
         trees = {"": state.params, "start": state.params, **state.copies}
         pieces = program.updates[0].minibatches * program.updates[0].microbatches
         pieces = pieces if program.rows % pieces == 0 else 1
@@ -60,7 +59,7 @@ def make_learner(
         fields = {n: v for n, v in fields.items() if n not in program.outputs or program.outputs[n].tree}  # those of the start are stale now
         params, opt = state.params, dict(state.opt)
         for update in program.updates:
-            params, opt[update.name], seen = _in_turn(update, context, params, opt[update.name], trees, fields)
+            params, opt[update.name], seen = updates.in_turn(update, context, params, opt[update.name], trees, fields)
             metrics |= seen
         after = updates.forward_in_pieces(context, {**trees, "": params}, fields, program.after, pieces)
         copies = {
@@ -83,21 +82,6 @@ def make_learner(
         collect=jax.jit(collect) if source.on_device else collect,
         train_step=jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.replicated())),
         iteration=iteration if source.on_device else None,
-    )
-
-
-def _in_turn(update: Any, context: updates.Context, params: Any, opt: Any, trees: Any, fields: Any) -> Any:
-    """Run an update if it is its turn: from iteration `after` on, whenever (step + 1) % every == 0."""
-    trees = {**trees, "": params}
-    if update.every == 1 and update.after == 0:
-        return updates.run_update(update, context, params, opt, trees, fields)
-    step = context.scope["step"]
-    turn = (step >= update.after) & ((step + 1) % update.every == 0)
-    shapes = jax.eval_shape(lambda: updates.run_update(update, context, params, opt, trees, fields)[2])
-    return jax.lax.cond(
-        turn,
-        lambda: updates.run_update(update, context, params, opt, trees, fields),
-        lambda: (params, opt, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)),
     )
 
 

@@ -1,6 +1,8 @@
 """The services of an arrangement, over a model and a task: inside one compiled program, on the host, or as abstract shapes."""
 
+import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pojax import models
-from pojax.binding import Bound
+from pojax.binding import Bound, trial_values
 from pojax.learners import updates
-from pojax.program import Program
 from pojax.sampling import sample
 from pojax.sharding import Layout
 from pojax.tasks import Task, encode_prompts, encode_solutions, verify_rows
@@ -23,13 +24,18 @@ class Source(NamedTuple):
     task: Task
     prompts: Prompts  # [N, S]
     rows: np.ndarray  # [N] rows of the task (dropped prompts are not among them)
-    solutions: tuple[Any, Any] | None  # tokens and mask [N, T], where a supervised method reads them
+    solutions: tuple[Any, Any] | None  # tokens and mask [N, T], where an arrangement asks for them
     columns: dict[str, Any]  # data-set columns, [N]
     response_tokens: int
     end_tokens: Any
     processor: Callable[..., Any] | None
     entropy: bool
     say: Callable[[str], None]  # where failures of the verifier go
+
+    def for_names(self, names: set[str], *, entropy: bool) -> "Source":
+        """The source with what the named services and fields cost: worked solutions, and the sampler's entropy (or where asked for)."""
+        solutions = encode_solutions(self.task, self.response_tokens, self.rows) if "demonstrate" in names else self.solutions
+        return self._replace(solutions=solutions, entropy=entropy or "old_entropy" in names)
 
     @property
     def size(self) -> int:
@@ -92,6 +98,7 @@ def make_services(source: Source, context: updates.Context, params: Any, trees: 
 
     def verify(indices: Any, samples: Samples) -> dict[str, Any]:
         verdict = verify_on_host(source, indices, samples, int(step)) if on_host else verify_on_device(source, indices, samples)
+        verdict = {name: jnp.asarray(value) for name, value in verdict.items()}
         return verdict | {name: jnp.asarray(values)[indices] for name, values in source.columns.items()}
 
     def evaluate(prompts: Prompts, samples: Samples, temperature: Any) -> Any:
@@ -102,7 +109,7 @@ def make_services(source: Source, context: updates.Context, params: Any, trees: 
         return outputs["logprobs"]
 
     def reward(rollout: Rollout) -> Any:
-        fields = rollout.clean().fields()
+        fields = updates.fields_of(rollout.clean())
         names = {n for b in program.rewards for n in b.names()} & set(program.outputs)
         fields |= updates.forward(context, trees, fields, names)
         return updates.run_rules(program.rewards, context, fields)["rewards"]
@@ -117,9 +124,15 @@ def make_services(source: Source, context: updates.Context, params: Any, trees: 
         return true(*operands) if bool(predicate) else false(*operands)
 
     def select(key: Any) -> Any:
-        return program.curriculum({**context.scope, "key": key}, context.values, key=key)
+        chosen = program.curriculum({**context.scope, "key": key}, context.values, key=key)
+        return chosen[program.curriculum.writes.index("indices")] if len(program.curriculum.writes) > 1 else chosen
 
     return dict(select=select, render=render, sample=draw, verify=verify, evaluate=evaluate, reward=reward, demonstrate=demonstrate, cond=eager_cond if on_host else jax.lax.cond)  # fmt: skip
+
+
+def stamp(rollout: Rollout, step: Any) -> Rollout:
+    """The rollout with the learner step that made it."""
+    return dataclasses.replace(rollout, policy_step=jnp.full(rollout.groups.shape, step, jnp.int32))
 
 
 def sample_rows(source: Source, layout: Layout, config: models.DecoderConfig, params: Any, keys: Any, prompts: Prompts, **given: Any) -> Samples:
@@ -163,18 +176,16 @@ def abstract_arrangement(source: Source, sizes: dict[str, int]) -> Callable[[Bou
     )  # fmt: skip
 
     def arrange(bound: Bound, scope: dict[str, Any]) -> Rollout:
-        from pojax.binding import hyper_arrays, resolve
-
-        values = resolve(bound.all_numbers(), hyper_arrays(bound.all_numbers()), jnp.int32(0))
         sizes_only = {k: v for k, v in scope.items() if isinstance(v, int)}
         arrays = {k: v for k, v in scope.items() if not isinstance(v, int)}
 
-        def call(arrays: dict[str, Any], indices: Any) -> Rollout:
-            rollout = bound({**arrays, **sizes_only, **services, "indices": indices, "budgets": None}, values)
+        def call(values: dict[str, Any], arrays: dict[str, Any], indices: Any) -> Rollout:
+            rollout = bound({"budgets": None, **arrays, **sizes_only, **services, "indices": indices}, values)
             if not isinstance(rollout, Rollout):
                 raise ValueError(f"gives {type(rollout).__name__}, allowed: a Rollout")
-            return rollout
+            return stamp(rollout, 0)
 
-        return jax.eval_shape(call, arrays, jax.ShapeDtypeStruct((n_prompts,), jnp.int32))
+        indices = jax.ShapeDtypeStruct((n_prompts,), jnp.int32)
+        return [jax.eval_shape(partial(call, values), arrays, indices) for values in trial_values(bound)][-1]
 
     return arrange

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import optax
 
 from pojax import diagnostics, models
-from pojax.binding import Bound, root
+from pojax.binding import Bound, look, root
 from pojax.program import Program, Term, Update
 from pojax.sharding import Layout
+from pojax.types import Rollout
 
 Arrays = dict[str, Any]
 DATA = ("prompt_tokens", "prompt_mask", "tokens", "mask", "groups", "keep", "temperature", "old_logprobs", "ref_logprobs")  # travel where they exist
@@ -30,6 +31,11 @@ class Context(NamedTuple):
     values: Arrays  # resolved hyper-parameters
     scope: Arrays  # reserved names and tables
     key: Any  # of this iteration
+
+
+def fields_of(batch: Rollout) -> Arrays:
+    """The rows' fields as one flat dict; `components` and `labels` stand beside their members, for functions that read them whole."""
+    return jax.tree.map(jnp.asarray, {**batch.fields(), "components": dict(batch.components), "labels": dict(batch.labels)})
 
 
 def step_key(key: Any, path: str) -> Any:
@@ -113,9 +119,14 @@ def run_rules(rules: Iterable[Bound], context: Context, fields: Arrays) -> Array
 
 
 def run_stages(context: Context, fields: Arrays) -> Arrays:
-    """Rewards, then advantages (which start as the rewards)."""
+    """Rewards, then advantages (which start as the rewards). A row whose reward is not finite could not be scored: it is out."""
     fields = run_rules(context.program.rewards, context, fields)
     if "rewards" in fields:
+        rewards = jnp.asarray(fields["rewards"])
+        scored = jnp.all(jnp.isfinite(rewards).reshape(rewards.shape[0], -1), axis=1)
+        fields["groups"] = jnp.where(scored, fields["groups"], -1)
+        fields["keep"] = jnp.where(scored[:, None], fields["keep"], 0)
+        fields["rewards"] = jnp.where(scored if rewards.ndim == 1 else scored[:, None], rewards, 0)
         fields["advantages"] = fields["rewards"]
     return run_rules(context.program.advantages, context, fields)
 
@@ -136,15 +147,17 @@ def prepare(update: Update, context: Context, batch: Arrays, outputs: Arrays) ->
 
 def _coefficients(term: Term, context: Context, fields: Arrays) -> Any:
     dtype = jnp.result_type(float)
-    inside, where = fields["groups"] >= 0, jnp.asarray(fields[root(term.where)], dtype)
+    scope = {**context.scope, **fields}
+    inside, where = fields["groups"] >= 0, jnp.asarray(look(scope, term.where), dtype)
     where = where[:, None] * fields["keep"] if where.ndim == 1 else where
     where = where * inside[:, None]
     if term.per_row:
         where = jnp.max(where, axis=1)
-    coefficients = term.aggregate({**context.scope, **fields, "where": where}, context.values)
+    coefficients = term.aggregate({**scope, "where": where}, context.values)
     for kind, name in term.scales:
-        scale = context.values[name] if kind == "value" else {**context.scope, **fields}[name]
-        coefficients = coefficients * (scale[:, None] if jnp.ndim(scale) == 1 and coefficients.ndim == 2 else scale)
+        scale = context.values[name] if kind == "value" else look(scope, name)
+        scale = scale[:, None] if jnp.ndim(scale) == 1 and coefficients.ndim == 2 else scale
+        coefficients = jnp.where(coefficients != 0, coefficients * scale, 0)  # what does not count may hold NaN
     return coefficients
 
 
@@ -233,12 +246,27 @@ def run_update(update: Update, context: Context, params: Any, opt: Any, trees: M
     return {**params, **trained}, opt, {f"{update.name}/{k}": v for k, v in {**mean, **gaps, **counts}.items()}
 
 
+def in_turn(update: Update, context: Context, params: Any, opt: Any, trees: Mapping[str, Any], fields: Arrays) -> tuple[Any, Any, Arrays]:
+    """Run an update if it is its turn: from iteration `after` on, whenever (step + 1) % every == 0."""
+    trees = {**trees, "": params}
+    if update.every == 1 and update.after == 0:
+        return run_update(update, context, params, opt, trees, fields)
+    step = context.scope["step"]
+    turn = (step >= update.after) & ((step + 1) % update.every == 0)
+    shapes = jax.eval_shape(lambda: run_update(update, context, params, opt, trees, fields)[2])
+    return jax.lax.cond(
+        turn,
+        lambda: run_update(update, context, params, opt, trees, fields),
+        lambda: (params, opt, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)),
+    )
+
+
 def _travelling(update: Update, program: Program, fields: Arrays) -> Arrays:
     """The fields that one update reads; only they are gathered into minibatches."""
     bounds = (*update.per_minibatch, *(b for t in update.terms for b in (t.loss, t.aggregate)))
     read = set().union(*(b.names() for b in bounds)) | {root(t.where) for t in update.terms} | {root(n) for t in update.terms for _, n in t.scales}
     read |= {n for v in program.views.values() for n in v.values()} | {n for h in program.heads.values() for n in h.names()}
-    return {n: jnp.asarray(v) for n, v in fields.items() if n in read or n in DATA}
+    return {n: jax.tree.map(jnp.asarray, v) for n, v in fields.items() if n in read or n in DATA}
 
 
 def _order(update: Update, context: Context) -> Any:

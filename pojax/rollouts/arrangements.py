@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pojax.annotations import Hyper
+from pojax.checks import check_range
 from pojax.rollouts.rows import assemble, concatenate, repeat_rows, row_keys
 from pojax.types import Rollout, Samples
 
@@ -23,6 +24,7 @@ def independent(key: Any, indices: Any, render: Any, sample: Any, verify: Any, *
     indices [P]. temperature: of the sampling policy, and of the learner's log-probabilities of these rows. Raises ValueError for samples < 1.
     """
     _at_least("independent", "samples", samples, 1)
+    check_range("independent", "temperature", temperature, "[0, inf)")
     n = indices.shape[0] * samples
     prompts = render(indices)
     rows = sample(row_keys(key, n), prompts, temperature=jnp.broadcast_to(jnp.asarray(temperature, jnp.result_type(float)), (n,)))
@@ -63,7 +65,7 @@ def refill(key: Any, indices: Any, select: Any, cond: Any, *, inner: Callable[..
     batch, filled = _fill(blank, jnp.int32(0), first, metric)
 
     def another(round_key: Any, batch: Rollout, filled: Any) -> tuple[Rollout, Any]:
-        fresh = inner(key=round_key, indices=select(jax.random.fold_in(round_key, 1)))
+        fresh = inner(key=round_key, indices=select(jax.random.fold_in(round_key, 1))[: indices.shape[0]])
         return _fill(batch, filled, fresh, metric)
 
     capacity = first.tokens.shape[0] // first.block
