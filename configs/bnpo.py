@@ -19,5 +19,6 @@ def get_config(preset="tiny"):
         advantages=[("beta_normalize", {})],
         losses=[("ppo_clip", dict(epsilon=0.2, epsilon_high=0.28, dual_clip=10.0))],
         aggregate="sequence_mean_token_sum",
+        minibatches=4,
     )
     return config

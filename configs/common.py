@@ -17,12 +17,12 @@ def sft(aggregate="token_mean"):
 
 
 def base(preset="tiny"):
-    """Everything but the method. tiny: a 2-layer decoder that adds two-digit numbers, for a laptop's CPU."""
+    """Everything but the method. tiny: a 2-layer decoder that adds two-digit numbers and writes the sum from its lowest digit on, for a laptop's CPU."""
     if preset not in PRESETS:
         raise ValueError(f"preset: found {preset!r}, allowed: {', '.join(PRESETS)}")
     config = ConfigDict()
     config.seed = 0
-    config.task = ("arithmetic", dict(operations="+", digits=2))
+    config.task = ("arithmetic", dict(operations="+", digits=2, reverse=True, padded=True))
     config.model = ("qwen2", dict(hidden=128, layers=2, heads=4, kv_heads=2, mlp=384, tie_embeddings=True))
     config.batch_prompts = 64
     config.prompt_tokens = 6
@@ -30,9 +30,9 @@ def base(preset="tiny"):
     config.drop_long_prompts = False
     config.sampling = dict(top_k=0, top_p=1.0, min_p=0.0, processor=None)
     config.optimizer = ("adamw", dict(learning_rate=3e-4))
-    config.warm_start = dict(method=sft(), steps=300, batch_prompts=128, optimizer=("adamw", dict(learning_rate=1e-3)))
+    config.warm_start = dict(method=sft(), steps=320, batch_prompts=128, optimizer=("adamw", dict(learning_rate=1e-3)))
     config.evaluation = dict(problems=512, samples=4, validation_problems=128)
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
     config.init_from = None
-    config.run = dict(steps=200, checkpoint_every=100, keep=3, eval_every=50, log_samples_every=100, diagnostics=True, tensorboard=True, wandb=None)
+    config.run = dict(steps=350, checkpoint_every=100, keep=3, eval_every=50, log_samples_every=100, diagnostics=True, tensorboard=True, wandb=None)
     return config

@@ -15,6 +15,7 @@ def arithmetic(
     digits: int = 2,
     worked: bool = False,
     reverse: bool = False,
+    padded: bool = False,
     limit: int = 200_000,
     validation: int = 256,
     held_out: int = 512,
@@ -47,7 +48,8 @@ def arithmetic(
     a, b = _operands(within, operation, base, swapped)
     difficulty = _difficulty(a, b, operation, digits)
     parts = split_ranges(np.arange(len(ids)), validation=validation, held_out=held_out, name="arithmetic")
-    return {split: _task(split, a[rows], b[rows], operation[rows], difficulty[rows], worked, reverse) for split, rows in parts.items()}
+    width = digits if padded else 0
+    return {split: _task(split, a[rows], b[rows], operation[rows], difficulty[rows], worked, reverse, width) for split, rows in parts.items()}
 
 
 def _operands(within: np.ndarray, operation: np.ndarray, base: int, swapped: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +77,7 @@ def _difficulty(a: np.ndarray, b: np.ndarray, operation: np.ndarray, digits: int
     return np.select([operation == "+", operation == "-"], [carries, borrows], digits_a * digits_b).astype(np.int32)
 
 
-def _task(split: str, a: np.ndarray, b: np.ndarray, operation: np.ndarray, difficulty: np.ndarray, worked: bool, reverse: bool) -> Task:
+def _task(split: str, a: np.ndarray, b: np.ndarray, operation: np.ndarray, difficulty: np.ndarray, worked: bool, reverse: bool, width: int) -> Task:
     values = np.select([operation == "+", operation == "-", operation == "*"], [a + b, a - b, a * b], a)
     answers = values.astype(str)
     if reverse:
@@ -83,7 +85,7 @@ def _task(split: str, a: np.ndarray, b: np.ndarray, operation: np.ndarray, diffi
     left, right, signs, texts = np.where(operation == "/", a * b, a).tolist(), b.tolist(), operation.tolist(), answers.tolist()
 
     def question(i: int) -> str:
-        return f"{left[i]}{signs[i]}{right[i]}="
+        return f"{left[i]:0{width}d}{signs[i]}{right[i]:0{width}d}="
 
     def steps(i: int) -> list[str]:
         return [*_lines(left[i], right[i], signs[i]), texts[i]] if worked else list(texts[i])
