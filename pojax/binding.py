@@ -52,6 +52,7 @@ def near(name: str, names: collections.abc.Iterable[str]) -> str:
     """The end of an error message: the names closest to a wrong one, or all of them if none is close."""
     names = sorted(set(names))
     close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
+    close += [n for n in names if n not in close and len(name) > 2 and name in n]
     return f"nearest: {', '.join(close)}" if close else f"allowed: {', '.join(names) or 'none'}"
 
 
@@ -217,7 +218,8 @@ def bind_function(
     takes = signature(fn)
     unknown = [k for k in keywords if k not in takes.data and k not in takes.hypers]
     if unknown:
-        raise ConfigError(f"{path}.{unknown[0]}: {name} has no parameter {unknown[0]!r}; {near(unknown[0], [*takes.data, *takes.hypers, 'writes'])}")
+        names = [*takes.data, *takes.hypers, *(["writes"] if slot in WRITING else [])]
+        raise ConfigError(f"{path}.{unknown[0]}: {name} has no parameter {unknown[0]!r}; {near(unknown[0], names)}")
     bound = Bound(path, fn, written, {}, {}, {}, {}, {}, {}, {}, columns=slot == "losses")
     for parameter, required in takes.data.items():
         _bind_data(bound, name, parameter, required, keywords, known, lazy)

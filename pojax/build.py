@@ -76,7 +76,7 @@ def build(config: Any, say: Callable[[str], None] = print, devices: Any = None) 
     trained = {r for p in (program, warm_program) if p is not None for u in p.updates for r in u.trains}
     model = {"policy": policy} | ({"value": dataclasses.replace(policy, output="scalar")} if "value" in trained else {})
     programs = [p for p in (program, warm_program) if p is not None]
-    source = source.for_names(set().union(*(b.names() for p in programs for b in p.bounds())), entropy=tree["run"]["diagnostics"])
+    source = source.for_names(set().union(*(p.reads for p in programs)), entropy=tree["run"]["diagnostics"])
     layout = make_layout(tree["mesh"], devices)
     for each in programs:
         pieces = max(u.minibatches * u.microbatches for u in each.updates)

@@ -82,11 +82,7 @@ class Program(NamedTuple):
     sizes: dict[str, int]
     rows: int
     block: int
-
-    def bounds(self) -> list[Bound]:
-        """Every bound function that reads fields, in the order of a step."""
-        updates = [b for u in self.updates for b in (*u.per_minibatch, *(x for t in u.terms for x in (t.loss, t.aggregate)))]
-        return [self.curriculum, self.arrangement, *self.rewards, *self.advantages, *updates, *(update for _, update in self.trackers.values())]
+    reads: frozenset[str]  # every name that something reads
 
 
 def bind_method(
@@ -173,6 +169,7 @@ class _Binder:
             outputs=self.outputs, before=tuple(sorted(before)), after=tuple(sorted(n for n in after if not self.outputs[n].tree or n not in before)),
             copied_roles=tuple(sorted({self.outputs[n].role for n in before | after if self.outputs[n].tree in copies})),
             numbers=self.numbers, fields=rollout.fields_abstract, sizes=self.sizes, rows=rollout.rows, block=rollout.block,
+            reads=frozenset(self.read),
         )  # fmt: skip
 
     # -- parts, in order ----------------------------------------------------------------------------------------------------------
@@ -426,9 +423,9 @@ class _Binder:
         self.numbers |= bound.all_numbers()
         self.read |= bound.names()
         value = self._shape(bound, self.scope)
-        results = value if len(bound.writes) > 1 else (value,)
-        if not isinstance(results, tuple) or len(results) != len(bound.writes):
-            raise ConfigError(f"{bound.path}: writes {', '.join(bound.writes)} but gives {len(results) if isinstance(results, tuple) else 1} values")
+        results = value if isinstance(value, tuple) else (value,)
+        if len(results) != len(bound.writes) or any(not hasattr(result, "shape") for result in results):
+            raise ConfigError(f"{bound.path}: writes {', '.join(bound.writes)} but gives {len(results)} values, allowed: an array for each")
         for name, result in zip(bound.writes, results, strict=True):
             if stage == "curricula":
                 if name not in ("indices", "budgets"):

@@ -37,7 +37,7 @@ def tiny(name="grpo", method=None, **changes):
         "optimizer": ("sgd", dict(learning_rate=0.1)),
         "run.diagnostics": False,
     }
-    rollouts = config.method["rollouts"]
+    rollouts = config.method.get("rollouts")
     if method is None and name != "sft":
         inner = "method.rollouts.refill.inner.samples" if rollouts[0] == "refill" else "method.rollouts.samples"
         alone = rollouts[1].get("samples") == 1
