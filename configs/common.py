@@ -29,10 +29,10 @@ def base(preset="tiny"):
     config.response_tokens = 5
     config.drop_long_prompts = False
     config.sampling = dict(top_k=0, top_p=1.0, min_p=0.0, processor=None)
-    config.optimizer = ("adamw", dict(learning_rate=3e-4))
-    config.warm_start = dict(method=sft(), steps=320, batch_prompts=128, optimizer=("adamw", dict(learning_rate=1e-3)))
+    config.optimizer = ("adamw", dict(learning_rate=("linear", dict(start=4e-4, end=4e-5, steps=500))))
+    config.warm_start = dict(method=sft(), steps=340, batch_prompts=128, optimizer=("adamw", dict(learning_rate=1e-3)))
     config.evaluation = dict(problems=512, samples=4, validation_problems=128)
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
     config.init_from = None
-    config.run = dict(steps=350, checkpoint_every=100, keep=3, eval_every=50, log_samples_every=100, diagnostics=True, tensorboard=True, wandb=None)
+    config.run = dict(steps=500, checkpoint_every=100, keep=3, eval_every=50, log_samples_every=100, diagnostics=True, tensorboard=True, wandb=None)
     return config

@@ -19,4 +19,5 @@ def get_config(preset="tiny"):
     config.warm_start = dict(config.warm_start) | dict(steps=400, batch_prompts=32)
     config.evaluation = dict(problems=201, samples=4, validation_problems=100)
     config.run.steps = 100
+    config.optimizer = ("adamw", dict(learning_rate=2e-4))
     return config
