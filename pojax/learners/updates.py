@@ -52,9 +52,9 @@ def forward(context: Context, trees: Mapping[str, Any], fields: Arrays, names: I
     for name in sorted(names):
         output = program.outputs[name]
         passes.setdefault((output.tree, output.view, output.role), []).append(name)
-    result = {}
+    result: Arrays = {}
     for (tree, view, role), wanted in passes.items():
-        given = {key: fields.get(program.views[view].get(key, key) if view else key) for key in ("prompt_tokens", "prompt_mask", "tokens", "temperature")}
+        given: dict[str, Any] = {key: fields.get(program.views[view].get(key, key) if view else key) for key in ("prompt_tokens", "prompt_mask", "tokens", "temperature")}
         if given["temperature"] is None:
             given["temperature"] = jnp.ones(given["tokens"].shape[:1], jnp.result_type(float))
         bases = {name: program.outputs[name].base for name in wanted}
@@ -282,7 +282,7 @@ def _order(update: Update, context: Context) -> Any:
 
 def _metrics(update: Update, context: Context, result: Gradients, first: Any) -> dict[str, Any]:
     """Scalars of one optimiser batch."""
-    metrics = {"loss": sum(result.shares.values()), "gradient_norm": optax.global_norm(result.grads)}
+    metrics = {"loss": sum(result.shares.values()), "gradient_norm": optax.tree.norm(result.grads)}
     if len(update.terms) > 1:
         metrics |= {f"loss/{name}": value for name, value in result.shares.items()}
     batch, outputs = result.batch, result.outputs
@@ -298,7 +298,7 @@ def _metrics(update: Update, context: Context, result: Gradients, first: Any) ->
 
 def _clipped(update: Update, context: Context, result: Gradients, keep: Any) -> dict[str, Any]:
     """Share of kept tokens whose gradient a surrogate cuts, by the sign of the advantage: what every kind of clipping has in common."""
-    metrics = {}
+    metrics: dict[str, Any] = {}
     if "advantages" not in result.batch:
         return metrics
     advantages, count = result.batch["advantages"], jnp.maximum(jnp.sum(keep), 1.0)
