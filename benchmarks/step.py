@@ -63,18 +63,24 @@ def run(command: list[str]) -> dict[str, Any]:
 
 
 def measure(commands: dict[str, list[str]], rounds: int, steps: int) -> dict[str, Any]:
-    """All runs: {"peak": [GFLOP/s per round], "runs": {arm: [run per round]}}. Each round begins with another arm."""
+    """All runs: {"peak": [GFLOP/s before and after each round], "runs": {arm: [run per round]}}. Each round begins with another arm."""
     runs: dict[str, list[Any]] = {label: [] for label in commands}
-    peak = []
+    peak: list[float] = []
     labels = list(commands)
-    for number in range(rounds):
+
+    def measure_peak() -> None:
         peak.append(run([sys.executable, str(HERE / "matmul_peak.py")])["lines"][-1]["gflops"])
-        print(f"round {number + 1} of {rounds}: matmul peak {peak[-1]:.0f} GFLOP/s", flush=True)
+        print(f"matmul peak {peak[-1]:.0f} GFLOP/s", flush=True)
+
+    measure_peak()
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", flush=True)
         shift = number % len(labels)
         for label in labels[shift:] + labels[:shift]:
             runs[label].append(run([*commands[label], f"--steps={steps}"]))
             last = runs[label][-1]["lines"][-1]
             print(f"  {label}: last step {last['step']:.2f} s, load before {runs[label][-1]['load_before']}", flush=True)
+        measure_peak()
     return {"peak": peak, "runs": runs}
 
 
@@ -124,6 +130,8 @@ def markdown(summary: dict[str, Any], settings: dict[str, Any]) -> str:
         f"A step is {summary['step_gflop']:.0f} GFLOP, the matmul peak {summary['peak_gflops']:.0f} GFLOP/s: no step below {bound:.2f} s.",
         f"{settings['cpu']}, {settings['cores']} cores, Python {settings['python']}, {settings['packages']}.",
     ]
+    if high > settings["cores"] + 1:
+        lines.append("Other processes were running: these figures say nothing about a quiet machine, nor the arms about each other.")
     ours = best(summary, "pojax")
     for other in ("by hand", "TRL"):
         theirs = best(summary, other)

@@ -159,7 +159,7 @@ class Bound(NamedTuple):
         for name, field in self.field_hypers.items():
             value = look(scope, field)
             hypers[name] = value[:, None] if self.columns and jnp.ndim(value) == 1 else value
-        rules = {name: functools.partial(rule, scope, values) for name, rule in self.rules.items()}
+        rules = {name: functools.partial(rule.__call__, scope, values) for name, rule in self.rules.items()}
         return self.fn(**data, **hypers, **rules, **self.static)
 
     def _data(self, scope: Scope, parameter: str) -> Any:

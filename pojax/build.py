@@ -86,7 +86,7 @@ def build(config: Any, say: Callable[[str], None] = print, devices: Any = None) 
     shardings = states.state_shardings(abstract, model, layout)
     phases = []
     first = 0
-    if warm_program is not None:
+    if warm is not None and warm_program is not None:
         phases.append(Phase("warm_start", 0, supervised.make_learner(warm_program, model, source, layout, shardings, prefix="warm_start.")))
         first = warm["steps"]
     if program.family == "supervised":

@@ -366,7 +366,8 @@ class _Binder:
         self.numbers |= bound.all_numbers()
         self.read |= bound.names() - {name, "table"}
         shape = self._shape(bound, self.scope | {"table": self.scope[name]})
-        same = jax.tree.structure(shape) == jax.tree.structure(self.scope[name])
+        # The stub of PyTreeDef has no comparison.
+        same = jax.tree.structure(shape) == jax.tree.structure(self.scope[name])  # type: ignore[operator]
         if not same or any((a.shape, a.dtype) != (b.shape, b.dtype) for a, b in zip(jax.tree.leaves(shape), jax.tree.leaves(self.scope[name]), strict=True)):
             raise ConfigError(f"{init.path}: update gives {shape}, init gives {self.scope[name]}; they must have the same shapes and dtypes")
         return bound

@@ -87,6 +87,7 @@ def test_driver_counts_and_leaves_out(workload, tmp_path, monkeypatch, capsys):
     text = step.markdown(summary, settings)
     assert "| pojax, 8 pieces | 22.5 [15.0, 30.0] | 0.75 | 0.75 | 1.50 |" in text
     assert "pojax at its best is 2.25x by hand at its best." in text and "x TRL" not in text
+    assert "Other processes" not in text and "Other processes" in step.markdown(summary, settings | dict(load=(0.1, 3.5)))
 
 
 def test_driver_reports_a_failing_arm(workload):

@@ -50,7 +50,8 @@ def make_learner(
     def train_step(state: LearnerState, batch: Rollout, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
         context = context_of(state, hyper)
         fields = layout.rows(updates.fields_of(batch.clean()))
-        params, opt, metrics = state.params, dict(state.opt), {}
+        params, opt = state.params, dict(state.opt)
+        metrics: dict[str, Any] = {}
         for update in program.updates:
             name = prefix + update.name
             params, opt[name], seen = updates.in_turn(update, context, params, opt[name], {}, fields)

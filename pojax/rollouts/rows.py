@@ -50,7 +50,7 @@ def concatenate(first: Rollout, second: Rollout) -> Rollout:
         if rollout.tokens.shape[0] % block:
             raise ValueError(f"mix: {rollout.tokens.shape[0]} rows in blocks of {rollout.block} do not fill whole blocks of {block}")
     a, b = (dataclasses.replace(r, block=block) for r in (first, second))
-    if jax.tree.structure(a) != jax.tree.structure(b):
+    if jax.tree.structure(a) != jax.tree.structure(b):  # type: ignore[operator]  # the stub of PyTreeDef has no comparison
         names = {f"components.{n}" for n in set(a.components) ^ set(b.components)} | {f"labels.{n}" for n in set(a.labels) ^ set(b.labels)}
         names |= {f.name for f in dataclasses.fields(a) if (getattr(a, f.name) is None) != (getattr(b, f.name) is None)}
         raise ValueError(f"mix: only one of the two arrangements gives {', '.join(sorted(names))}")
