@@ -8,6 +8,15 @@ from pojax import config as configs
 from pojax.binding import ConfigError, near
 
 FLAGS = ("config", "workdir", "print", "help")
+HELP = {
+    "train": "Train what the config says, or go on where the workdir stopped. --config=FILE.py[:PRESET]; --config.PATH=VALUE changes one value\n"
+    "(--config.run.steps=20 --config.method.losses.ppo_clip.epsilon=0.1); --print shows the resolved config, shapes and batches, and stops.",
+    "explain": "Print the bound program of the config: what every function reads and writes, and the forward passes of an iteration.",
+}
+
+
+class Help(Exception):
+    """The text that --help asks for."""
 
 
 class Arguments(NamedTuple):
@@ -20,12 +29,12 @@ def parse(argv: list[str], command: str, needs: tuple[str, ...] = ("config",)) -
     """Read the command line; ConfigError with the usage for what it does not know."""
     usage = f"python -m pojax.{command} " + " ".join(f"--{n}=..." for n in needs) + (" [--config.<path>=<value> ...]" if "config" in needs else "")
     spec, workdir, show, changes = None, None, False, {}
+    if "--help" in argv or "-h" in argv:
+        raise Help(f"usage: {usage}\n{HELP[command]}")
     for argument in argv:
         name, equals, value = argument.removeprefix("--").partition("=")
         if not argument.startswith("--"):
             raise ConfigError(f"{argument!r}: found a bare word, allowed: --name=value; usage: {usage}")
-        if name == "help":
-            raise ConfigError(f"usage: {usage}")
         if name == "print" and not equals:
             show = True
         elif not equals:
@@ -48,6 +57,8 @@ def parse(argv: list[str], command: str, needs: tuple[str, ...] = ("config",)) -
 def options(argv: list[str], names: tuple[str, ...], usage: str) -> dict[str, str]:
     """`--name=value` pairs of a command without a config; ConfigError for anything else."""
     found = {}
+    if "--help" in argv or "-h" in argv:
+        raise Help(f"usage: python -m pojax.{usage}")
     for argument in argv:
         name, equals, value = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or not equals or name not in names:
@@ -60,6 +71,11 @@ def run(body: Callable[[], Any]) -> int:
     """Run a command; what a user can mend is shown as one line on stderr and exit code 2."""
     try:
         body()
+    except Help as text:
+        print(text)
+    except KeyboardInterrupt:
+        print("pojax: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError, ImportError) as error:
         print(f"pojax: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -71,6 +71,8 @@ def load(spec: str) -> ConfigDict:
         module_spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ConfigError(f"{path}:{error.lineno}: {error.msg}") from error
+    except ImportError as error:
+        raise ImportError(f"--config={spec}: {error}") from error
     if not hasattr(module, "get_config"):
         raise ConfigError(f"{path}: defines no get_config(preset='tiny')")
     return module.get_config(preset) if preset else module.get_config()

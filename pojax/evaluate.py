@@ -16,7 +16,7 @@ from pojax.build import Job, build
 from pojax.evaluation import Report
 from pojax.learners import services
 from pojax.types import Prompts, Samples
-from pojax.workdir import read_json, write_json
+from pojax.workdir import RECORD, read_json, write_json
 
 BATCH_ROWS = 512
 SHOWN = 4  # sample answers in the report
@@ -29,7 +29,7 @@ class Evaluator:
         task, config = job.tasks[split], job.config
         self.source = services.make_source(
             task, prompt_tokens=config["prompt_tokens"], response_tokens=config["response_tokens"], drop_long=config["drop_long_prompts"],
-            processor=None, entropy=False, say=job.source.say,
+            solutions=False, processor=None, entropy=False, say=job.source.say,
         )  # fmt: skip
         self.indices = np.arange(min(problems, self.source.size))
         self.samples, self.greedy, self.seed = samples, greedy, job.config["seed"]
@@ -101,15 +101,15 @@ def evaluate_workdir(workdir: str | None = None, split: str = "held_out", sample
     if workdir is None:
         raise ConfigError("--workdir is missing; usage: python -m pojax.evaluate --workdir=... [--split=held_out] [--samples=4] [--problems=512]")
     folder = pathlib.Path(workdir)
-    stored = read_json(folder / "config.json")
+    for name, value in (("samples", samples), ("problems", problems)):
+        if value is not None and not (value.isdecimal() and int(value) > 0):
+            raise ConfigError(f"--{name}: found {value!r}, allowed: a whole number of 1 or more")
+    stored = read_json(folder / RECORD)
     if stored is None:
-        raise ConfigError(f"--workdir={workdir}: holds no config.json, so no run")
-    job = build(stored["config"])
+        raise ConfigError(f"--workdir={workdir}: holds no {RECORD}, so no run")
+    job = build(stored["config"], say=lambda line: print(line, file=sys.stderr))
     if split not in job.tasks:
         raise ConfigError(f"--split: found {split!r}, allowed: {', '.join(job.tasks)}")
-    for name, value in (("samples", samples), ("problems", problems)):
-        if value is not None and not (value.isdigit() and int(value) > 0):
-            raise ConfigError(f"--{name}: found {value!r}, allowed: a whole number of 1 or more")
     evaluator = Evaluator(job, split, int(problems) if problems else job.tasks[split].size, int(samples))
     params = checkpointing.load_params(folder / "checkpoints", checkpointing.abstract(job.init().params))
     report = report_of(evaluator, params)

@@ -24,8 +24,8 @@ jax.monitoring.register_event_duration_secs_listener(_count)
 class Log:
     """The sinks of one run, opened at the iteration from which it goes on; only the first process writes."""
 
-    def __init__(self, folder: pathlib.Path, job: Job, step: int, say: Callable[[str], None], on_step: Callable[[int, dict[str, float]], None] | None) -> None:
-        self.folder, self.job, self.say, self.on_step = folder, job, say, on_step
+    def __init__(self, folder: pathlib.Path, job: Job, step: int, say: Callable[[str], None]) -> None:
+        self.folder, self.job, self.say = folder, job, say
         self.sinks: list[metrics.Sink] = []
         self.bar: metrics.Sink | None = None
         self.seconds = {phase.name: 0.0 for phase in job.phases}
@@ -98,10 +98,11 @@ class Log:
             sink.write(step, line)
         if self.bar is not None:
             self.bar.write(step, line)
-        if self.on_step is not None:
-            self.on_step(step, dict(line))
 
-    def close(self) -> None:
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
         for sink in (*self.sinks, *([self.bar] if self.bar else [])):
             sink.close()
 

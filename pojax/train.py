@@ -13,8 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from pojax import checkpointing, commands, environment, explain, plots
+from pojax.binding import ConfigError
 from pojax.build import Job, Phase, build
 from pojax.checkpointing import Checkpoints
 from pojax.config import to_json
@@ -22,7 +25,7 @@ from pojax.evaluate import Evaluator, headline, report_of, show_examples
 from pojax.learners import state as states
 from pojax.log import Log
 from pojax.types import LearnerState
-from pojax.workdir import open_workdir, read_json, write_json
+from pojax.workdir import check_init_from, claim_workdir, open_workdir, read_json, write_json
 
 OnStep = Callable[[int, dict[str, float]], None]
 
@@ -34,65 +37,95 @@ def run(config: Any, workdir: str | pathlib.Path, on_step: OnStep | None = None,
     written. Where it is interrupted (Ctrl-C, SIGTERM) it saves, and the summary has `finished` False.
     """
     writer, started = jax.process_index() == 0, time.time()
-    say = say or (lambda line: print(line, file=sys.stderr, flush=True) if writer else None)
+    say = say or (_say if writer else lambda line: None)
     job = build(config, say)
-    folder = open_workdir(workdir, job.config, writer)
-    job.tasks["train"].tokenizer.save(folder / "tokenizer") if writer else None
-    settings, last = job.config["run"], job.warm_steps + job.config["run"]["steps"]
+    settings, measure, last = job.config["run"], job.config["evaluation"], job.warm_steps + job.config["run"]["steps"]
+    # Evaluators read their splits before anything is written: a problem that does not fit must not leave a workdir behind.
+    held_out = Evaluator(job, "held_out", measure["problems"], measure["samples"])
+    validate = settings["eval_every"] and measure["validation_problems"]
+    validation = Evaluator(job, "validation", measure["validation_problems"], 1, greedy=False) if validate else None
+    folder = open_workdir(workdir, job)
     with Checkpoints(folder / "checkpoints", keep=settings["keep"], say=say) as checkpoints, _Interrupt() as interrupt:
         state, step = _start(job, checkpoints, say)
+        if step > last:
+            raise ConfigError(f"run.steps: found {settings['steps']}, allowed: {step - job.warm_steps} or more, which {folder} has done already")
+        claim_workdir(folder, job, writer)
         summary = read_json(folder / "summary.json")
-        if step >= last and summary and summary["steps"] == settings["steps"]:
+        if step == last and summary and summary["steps"] == settings["steps"]:
             say(f"{folder}: finished, {settings['steps']} steps; raise --config.run.steps to go on")
             return summary
-        log = Log(folder, job, step, say, on_step)
-        measure = job.config["evaluation"]
-        validation = Evaluator(job, "validation", measure["validation_problems"], 1, greedy=False) if settings["eval_every"] else None
-        held_out = Evaluator(job, "held_out", measure["problems"], measure["samples"])
-        while step < last and not interrupt.asked:
-            phase = job.phase(step)
-            if step == job.warm_steps:
-                state = _begin(job, state, checkpoints, held_out, folder, say)
-            step += 1
-            state, line = _iterate(phase, state, step, log)
-            if validation is not None and (step % settings["eval_every"] == 0 or step == last):
-                line["validation/pass_at_1"] = validation(state.params).pass_at_1
-            log.write(step, line)
-            if step == last or (settings["checkpoint_every"] and step % settings["checkpoint_every"] == 0):
-                checkpoints.save(step, state, config=to_json(job.config), score=line.get("validation/pass_at_1"))
-        if interrupt.asked and step < last:
-            checkpoints.save(step, state, config=to_json(job.config))
-            log.close()
+
+        def save(score: float | None = None) -> None:
+            checkpoints.save(step, state, config=to_json(job.config), score=score)
+
+        with Log(folder, job, step, say) as log:
+            while step < last and not interrupt.asked():
+                phase = job.phase(step)
+                if step == job.warm_steps:
+                    state = states.recopy(state, job.program)
+                    save()
+                    _measure_before(held_out, state, folder, say)
+                step += 1
+                state, line = _iterate(phase, state, step, log)
+                if validation is not None and (step % settings["eval_every"] == 0 or step == last):
+                    line["validation/pass_at_1"] = validation(state.params).pass_at_1
+                log.write(step, line)
+                if step == last or (settings["checkpoint_every"] and step % settings["checkpoint_every"] == 0):
+                    save(line.get("validation/pass_at_1"))
+                if on_step is not None:
+                    _tell(on_step, step, line, save)
+            save()  # where the loop was interrupted or had nothing to do; else the newest step is there already
+            checkpoints.wait()
+        if step < last:
             say(f"stopped at iteration {step} of {last} and saved; the same command goes on from here")
             return {"finished": False, "iteration": step}
-        checkpoints.wait()
         return _finish(job, state, held_out, folder, log, time.time() - started, say)
+
+
+def _say(line: str) -> None:
+    """One line on stderr; on a terminal it takes the place of the progress bar, which is drawn again below it."""
+    print(f"\r\x1b[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
 
 
 def _start(job: Job, checkpoints: Checkpoints, say: Callable[[str], None]) -> tuple[LearnerState, int]:
     """The state to go on from: the newest whole checkpoint, or a new one, its parameters from `init_from` where that is set."""
     state = job.init()
-    restored = checkpoints.restore(checkpointing.abstract(state))
-    if restored is not None:
-        state, step = restored
-        say(f"going on from iteration {step}")
-        return states.own_buffers(state), step
+    target = checkpointing.abstract(state)
+    if checkpoints.steps():
+        del state  # two states need not fit on the devices
+        restored = checkpoints.restore(target)
+        if restored is not None:
+            state, step = restored
+            say(f"going on from iteration {step}")
+            return states.own_buffers(state), step
+        state = job.init()
     if job.config["init_from"]:
-        params = checkpointing.load_params(pathlib.Path(job.config["init_from"]) / "checkpoints", checkpointing.abstract(state.params), say=say)
+        folder = check_init_from(job)
+        try:
+            params = checkpointing.load_params(folder / "checkpoints", target.params, say=say)
+        except ValueError as error:
+            raise ConfigError(f"init_from: {error}") from error
         state = dataclasses.replace(state, params=params)
     return states.recopy(state, job.program), 0
 
 
-def _begin(job: Job, state: LearnerState, checkpoints: Checkpoints, held_out: Evaluator, folder: pathlib.Path, say: Callable[[str], None]) -> LearnerState:
-    """The switch from the warm start to the method: copies are made again from the parameters, and pass@1 is measured before."""
-    state = states.recopy(state, job.program)
-    checkpoints.save(job.warm_steps, state, config=to_json(job.config))
+def _measure_before(held_out: Evaluator, state: LearnerState, folder: pathlib.Path, say: Callable[[str], None]) -> None:
+    """Held-out pass@1 at the switch from the warm start to the method; written when measured, and read by a run that goes on."""
     if read_json(folder / "before.json") is None:
         report = report_of(held_out, state.params)
         if jax.process_index() == 0:
             write_json(folder / "before.json", report)
         say(f"before reinforcement learning: {headline(report)}")
-    return state
+
+
+def _tell(on_step: OnStep, step: int, line: dict[str, float], save: Callable[[], None]) -> None:
+    """Call the caller's function; where it raises, the iteration is saved first, so that the run goes on behind it."""
+    try:
+        on_step(step, dict(line))
+    except BaseException:
+        if jax.process_count() == 1:  # saving needs every process, and the others know nothing of this
+            save()
+        raise
 
 
 def _iterate(phase: Phase, state: LearnerState, step: int, log: Log) -> tuple[LearnerState, dict[str, float]]:
@@ -111,7 +144,6 @@ def _iterate(phase: Phase, state: LearnerState, step: int, log: Log) -> tuple[Le
 def _finish(job: Job, state: LearnerState, held_out: Evaluator, folder: pathlib.Path, log: Log, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
     """Held-out pass@1 after, beside the one before; summary, curve, samples."""
     before, after = read_json(folder / "before.json"), report_of(held_out, state.params)
-    log.close()
     curve = plots.curve(folder) if jax.process_index() == 0 else None
     summary = {
         "finished": True, "steps": job.config["run"]["steps"], "iterations": int(state.step), "seconds": seconds, "state_sha256": checkpointing.digest(state),
@@ -136,7 +168,13 @@ def _finish(job: Job, state: LearnerState, held_out: Evaluator, folder: pathlib.
 class _Interrupt:
     """Ctrl-C and SIGTERM ask the loop to stop after the iteration; a second Ctrl-C stops at once."""
 
-    asked = False
+    _asked = False
+
+    def asked(self) -> bool:
+        """Whether a process of the run was asked; every process gets the same answer, so that all stop at the same iteration."""
+        if jax.process_count() == 1:
+            return self._asked
+        return bool(np.any(multihost_utils.process_allgather(np.asarray(self._asked))))
 
     def __enter__(self) -> "_Interrupt":
         self._old = {}
@@ -148,9 +186,9 @@ class _Interrupt:
         return self
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self.asked and number == signal.SIGINT:
+        if self._asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self._asked = True
 
     def __exit__(self, *_: Any) -> None:
         for name, handler in self._old.items():

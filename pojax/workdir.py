@@ -8,6 +8,9 @@ from typing import Any
 from pojax import __version__
 from pojax import config as configs
 from pojax.binding import ConfigError
+from pojax.build import Job
+
+RECORD = "config.json"  # of a workdir: version, config, tokenizer
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -30,29 +33,59 @@ def read_json(path: pathlib.Path) -> Any | None:
         raise ValueError(f"{path}:{error.lineno}: not JSON ({error.msg})") from error
 
 
-def open_workdir(workdir: str | os.PathLike, config: dict[str, Any], writer: bool = True) -> pathlib.Path:
-    """Make the folder, or check that it belongs to this config: only keys under `run` may differ.
+def open_workdir(workdir: str | os.PathLike, job: Job) -> pathlib.Path:
+    """Make the folder, or check that it belongs to this config and tokenizer: only keys under `run` may differ. Writes no file.
 
-    ConfigError lists the differing keys; OSError where the folder cannot be written. writer: whether this process writes (one of several does).
+    ConfigError lists the differing keys; OSError where the folder cannot be made.
     """
     folder = pathlib.Path(workdir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"--workdir={workdir}: cannot be made ({error.strerror or error})") from error
-    ours = configs.to_json(config)
-    stored = read_json(folder / "config.json")
-    if stored is not None:
-        keys = [k for k in configs.differing(stored["config"], ours) if k.split(".")[0] != "run"]
-        if keys:
-            shown = "; ".join(f"{k}: {_at(stored['config'], k)} there, {_at(ours, k)} here" for k in keys[:5])
-            more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-            raise ConfigError(f"--workdir={workdir}: made by another config ({shown}{more}); only keys under run may change")
-        if stored["pojax"] != __version__:
-            raise ConfigError(f"--workdir={workdir}: made by pojax {stored['pojax']}, this is {__version__}")
-    if writer:
-        write_json(folder / "config.json", {"pojax": __version__, "config": ours})
+    stored = read_json(folder / RECORD)
+    if stored is None:
+        return folder
+    ours = configs.to_json(job.config)
+    keys = [k for k in configs.differing(stored["config"], ours) if k.split(".")[0] != "run"]
+    if keys:
+        shown = "; ".join(f"{k}: {_at(stored['config'], k)} there, {_at(ours, k)} here" for k in keys[:5])
+        more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+        raise ConfigError(f"--workdir={workdir}: made by another config ({shown}{more}); only keys under run may change")
+    if stored["pojax"] != __version__:
+        raise ConfigError(f"--workdir={workdir}: made by pojax {stored['pojax']}, this is {__version__}")
+    _check_tokenizer(f"--workdir={workdir}", stored, job)
     return folder
+
+
+def claim_workdir(folder: pathlib.Path, job: Job, writer: bool = True) -> None:
+    """Write the config and the tokenizer of a run that can start. writer: whether this process writes (one of several does)."""
+    if writer:
+        job.tasks["train"].tokenizer.save(folder / "tokenizer")
+        write_json(folder / RECORD, {"pojax": __version__, "config": configs.to_json(job.config), "tokenizer": _tokenizer(job)})
+
+
+def check_init_from(job: Job) -> pathlib.Path:
+    """The workdir that `init_from` names; ConfigError unless it is a run whose tokenizer is that of this job."""
+    folder = pathlib.Path(job.config["init_from"])
+    stored = read_json(folder / RECORD)
+    if stored is None:
+        raise ConfigError(f"init_from: {folder} holds no {RECORD}, allowed: the workdir of a run")
+    _check_tokenizer(f"init_from: {folder}", stored, job)
+    return folder
+
+
+def _check_tokenizer(where: str, stored: dict[str, Any], job: Job) -> None:
+    """Token 7 of one vocabulary is another text in another, even where both have the same size."""
+    there, here = stored["tokenizer"], _tokenizer(job)
+    if there != here:
+        sizes = " and ".join(f"{t['tokens']} tokens (sha256 {t['sha256'][:8]})" for t in (there, here))
+        raise ConfigError(f"{where}: its tokenizer and that of the task differ: {sizes}; allowed: the same vocabulary")
+
+
+def _tokenizer(job: Job) -> dict[str, Any]:
+    tokenizer = job.tasks["train"].tokenizer
+    return {"tokens": tokenizer.vocab_size, "sha256": tokenizer.fingerprint()}
 
 
 def _at(tree: Any, path: str) -> str:

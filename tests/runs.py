@@ -1,0 +1,57 @@
+"""Whole runs that take seconds: a decoder of one layer on one-digit sums, as a config file for commands and as a function for tests."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pojax.config import override
+
+ROOT = Path(__file__).parents[1]
+METHODS = ("bnpo", "grpo", "spo_single_stream", "sft", "remax")
+
+
+def get_config(preset="bnpo", **changes):
+    """The config of a method, cut down; `changes` are overrides (__ for a dot)."""
+    config = importlib.import_module(f"configs.{preset}").get_config()
+    small = {
+        "task": ("arithmetic", dict(digits=1, validation=5, held_out=8)),
+        "model": ("qwen2", dict(hidden=16, layers=1, heads=2, kv_heads=2, mlp=32, tie_embeddings=True)),
+        "prompt_tokens": 4,
+        "response_tokens": 3,
+        "batch_prompts": 32 if config.method["rollouts"][1].get("samples") == 1 else 8,
+        "evaluation": dict(problems=8, samples=2, validation_problems=5),
+        "run.steps": 4,
+        "run.checkpoint_every": 2,
+        "run.eval_every": 2,
+        "run.log_samples_every": 3,
+        "optimizer": ("adamw", dict(learning_rate=1e-2)),
+    }
+    if preset != "sft":  # a policy that has learned for three steps is never right: let it be paid for something that it does
+        small["method.rewards.weighted_sum.weights"] = dict(correct=1.0, difficulty=0.1, format=1.0)
+    if config.method["rollouts"][1].get("samples", 1) > 1:
+        small["method.rollouts.samples"] = 4
+    if preset != "sft":
+        small["warm_start"] = config.warm_start.to_dict() | dict(steps=3, batch_prompts=8, optimizer=("adamw", dict(learning_rate=1e-2)))
+    return override(config, small | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def command(*arguments, module="train", devices=1, **environment):
+    """A command in a process of its own, with as many simulated devices; the cache of compiled programs is that of the tests."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    return subprocess.Popen(
+        [sys.executable, "-m", f"pojax.{module}", *arguments],
+        env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def finish(process, timeout=120):
+    """(exit code, stdout, stderr) of a command."""
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
