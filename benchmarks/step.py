@@ -63,7 +63,7 @@ def run(command: list[str]) -> dict[str, Any]:
 
 
 def measure(commands: dict[str, list[str]], rounds: int, steps: int) -> dict[str, Any]:
-    """All runs: {"peak": [GFLOP/s before and after each round], "runs": {arm: [run per round]}}. Each round begins with another arm."""
+    """All runs: {"peak": [GFLOP/s before the first and after each round], "runs": {arm: [run per round]}}. Each round begins with another arm."""
     runs: dict[str, list[Any]] = {label: [] for label in commands}
     peak: list[float] = []
     labels = list(commands)
@@ -165,16 +165,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=13)
     parser.add_argument("--drop", type=int, default=3, help="first steps of a run that do not count")
-    parser.add_argument("--arms", default="", help="comma-separated beginnings of labels: run only these, e.g. 'pojax,by hand, 8'")
+    parser.add_argument("--arms", nargs="*", default=[""], help="beginnings of labels: run only these, e.g. --arms pojax 'by hand, 8'")
     parser.add_argument("--trl-python", help="Python of the environment of trl-requirements.txt")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
     if not 0 <= args.drop < args.steps:
         parser.error(f"--drop is {args.drop}, allowed: 0 to {args.steps - 1}, one less than --steps")
-    wanted = tuple(args.arms.split(",")) if args.arms else ("",)
-    commands = {label: command for label, command in arms(args.trl_python).items() if label.startswith(wanted)}
+    commands = {label: command for label, command in arms(args.trl_python).items() if label.startswith(tuple(args.arms))}
     if not commands:
-        parser.error(f"--arms is {args.arms!r}, and no arm that is there begins with it")
+        parser.error(f"--arms is {args.arms}, and no arm that is there begins so")
     measured = measure(commands, args.rounds, args.steps)
     summary, settings = summarise(measured, args.drop), describe(args, measured)
     text = markdown(summary, settings)
