@@ -63,7 +63,7 @@ def run(command: list[str]) -> dict[str, Any]:
 
 
 def measure(commands: dict[str, list[str]], rounds: int, steps: int) -> dict[str, Any]:
-    """All runs: {"peak": [GFLOP/s before the first and after each round], "runs": {arm: [run per round]}}. Each round begins with another arm."""
+    """All runs: {"peak": [GFLOP/s at the start and after each round], "runs": {arm: [run per round]}}. Rounds begin with different arms."""
     runs: dict[str, list[Any]] = {label: [] for label in commands}
     peak: list[float] = []
     labels = list(commands)
