@@ -49,14 +49,14 @@ class Log:
                 self.say(str(error))
         self.bar = metrics.progress(total)
 
-    def host(self, phase: Phase, step: int, batch: Any, seen: dict[str, Any]) -> dict[str, float]:
+    def host(self, phase: Phase, step: int, batch: Any, seen: dict[str, Any]) -> dict[str, int | float]:
         """The metrics of a train step as numbers; those of updates that took no step are absent. Samples are written where it is time."""
         rows, every = seen.pop("rows", {}), self.job.config["run"]["log_samples_every"]
         seen, tokens = jax.device_get((seen, batch.mask.sum()))
         if every and step % every == 0 and phase.name == "method" and rows:
             self._samples(step, batch, rows)
         prefix = "warm_start." if phase.name == "warm_start" else ""
-        line: dict[str, float] = {"tokens": float(tokens), "compilations": _compilations[0]}
+        line: dict[str, int | float] = {"tokens": float(tokens), "compilations": _compilations[0]}
         for name, value in seen.items():
             update = name.rpartition("/")[0].split("/")[0]
             if name.endswith("/nonfinite"):
@@ -92,7 +92,7 @@ class Log:
         text = [tokenizer.decode([int(t) for t, m in zip(tokens, mask, strict=True) if m]) for tokens, mask in zip(batch.tokens, batch.mask, strict=True)]
         diagnostics.write_samples(self.folder / "samples" / f"{step}.npz", fields, text)
 
-    def write(self, step: int, line: dict[str, float]) -> None:
+    def write(self, step: int, line: dict[str, int | float]) -> None:
         """Give one iteration's numbers to every sink."""
         for sink in self.sinks:
             sink.write(step, line)

@@ -27,7 +27,7 @@ from pojax.log import Log
 from pojax.types import LearnerState
 from pojax.workdir import check_init_from, claim_workdir, open_workdir, read_json, write_json
 
-OnStep = Callable[[int, dict[str, float]], None]
+OnStep = Callable[[int, dict[str, int | float]], None]
 
 
 def run(config: Any, workdir: str | pathlib.Path, on_step: OnStep | None = None, say: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _measure_before(held_out: Evaluator, state: LearnerState, folder: pathlib.Pa
         say(f"before reinforcement learning: {headline(report)}")
 
 
-def _tell(on_step: OnStep, step: int, line: dict[str, float], save: Callable[[], None]) -> None:
+def _tell(on_step: OnStep, step: int, line: dict[str, int | float], save: Callable[[], None]) -> None:
     """Call the caller's function; where it raises, the iteration is saved first, so that the run goes on behind it."""
     try:
         on_step(step, dict(line))
@@ -128,7 +128,7 @@ def _tell(on_step: OnStep, step: int, line: dict[str, float], save: Callable[[],
         raise
 
 
-def _iterate(phase: Phase, state: LearnerState, step: int, log: Log) -> tuple[LearnerState, dict[str, float]]:
+def _iterate(phase: Phase, state: LearnerState, step: int, log: Log) -> tuple[LearnerState, dict[str, int | float]]:
     """One iteration: collect, then one train step."""
     learner, clock = phase.learner, time.perf_counter()
     batch, source = learner.collect(state, learner.hyper)

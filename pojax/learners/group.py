@@ -54,7 +54,10 @@ def make_learner(
         pieces = pieces if program.rows % pieces == 0 else 1
         fields |= updates.forward_in_pieces(context, trees, fields, program.before, pieces)
         fields = updates.run_stages(context, fields)
-        metrics: dict[str, Any] = diagnostics.rollout_metrics(fields, fields["rewards"], fields["advantages"], components=tuple(batch.components)) if diagnose and "rewards" in fields else {}
+        metrics: dict[str, Any] = {}
+        if diagnose and "rewards" in fields:
+            arrays = {name: x for name, x in fields.items() if name not in ("components", "labels")}  # their members stand beside them
+            metrics = diagnostics.rollout_metrics(arrays, fields["rewards"], fields["advantages"], components=tuple(batch.components))
         metrics["rows"] = {name: fields[name] for name in ("rewards", "advantages") if name in fields}
         fields = {n: v for n, v in fields.items() if n not in program.outputs or program.outputs[n].tree}  # those of the start are stale now
         params, opt = state.params, dict(state.opt)
