@@ -60,6 +60,12 @@ def unscorable(key: Any, indices: Any, render: Any, sample: Any, verify: Any) ->
     return independent(key, indices, render, sample, failing, samples=4)
 
 
+def spanned(key: Any, indices: Any, render: Any, sample: Any, verify: Any) -> Rollout:
+    """`independent` with a component `span` per token."""
+    rollout = independent(key, indices, render, sample, verify, samples=4)
+    return dataclasses.replace(rollout, components={**rollout.components, "span": jnp.ones(rollout.tokens.shape)})
+
+
 def half_right(key: Any, indices: Any, render: Any, sample: Any, verify: Any, *, samples: int = 4) -> Rollout:
     """`independent` with verdicts of its own: groups of odd prompts hold both verdicts, those of even prompts one."""
 
