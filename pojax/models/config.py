@@ -47,7 +47,7 @@ class DecoderConfig:
     windows: attention windows in tokens (None: all earlier tokens) of one period of layers; layer i has windows[i % len(windows)].
     context: largest number of positions, prompt and response together. dtype: matmuls and activations; norms, softmax and logits are
     at least float32. param_dtype: storage. remat: recompute each period of layers in the backward pass.
-    decode_unroll: the decode step is compiled layer by layer in models of at most so many layers, else scanned.
+    unroll: models of at most so many layers are compiled layer by layer (faster), deeper ones as a scan over the periods.
     output: "tokens" (logits over the vocabulary) or "scalar" (one number per position: a value or reward model).
     Raises ValueError for sizes that do not fit together and unknown options.
     """
@@ -69,7 +69,7 @@ class DecoderConfig:
     dtype: str = "float32"
     param_dtype: str = "float32"
     remat: bool = False
-    decode_unroll: int = 8
+    unroll: int = 8
     output: str = "tokens"
 
     def __post_init__(self):

@@ -129,7 +129,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Array, positions: Array, mask: Array, keep: bool = False) -> tuple[Array, tuple | None]:
-        """Hidden states [B, T, hidden]; where keep, keys and values (each [L / period, B, T, K, H]) of every layer of the period."""
+        """Hidden states [B, T, hidden]; where keep, keys and values, each [B, T, K, H], in the arrangement of `Cache`."""
         c = self.config
         # The feature axis of the tables has no name: sharded like the batch it would make XLA rematerialise the whole lookup.
         table = self.param("embedding", _normal(c, ("vocab", None)), (c.vocab_size, c.hidden), c.param_dtype)
@@ -138,16 +138,28 @@ class Decoder(nn.Module):
             self.param("value", zeros, (c.hidden,), c.param_dtype)
         elif not c.tie_embeddings:
             self.param("unembedding", _normal(c, ("vocab", None)), (c.vocab_size, c.hidden), c.param_dtype)
-        blocks = nn.scan(
-            nn.remat(Period, prevent_cse=False) if c.remat else Period,
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            in_axes=(nn.broadcast,) * 2,
-            length=c.layers // c.period,
-            metadata_params={nn.PARTITION_NAME: "layers"},
-        )
-        x, kept = blocks(c, keep, name="blocks")(table[tokens].astype(c.dtype), rotations(positions, c), mask)
+        x, rotation = table[tokens].astype(c.dtype), rotations(positions, c)
+        if unrolled(c) and not self.is_initializing():
+            x, kept = self._unrolled(x, rotation, mask, keep)
+        else:
+            blocks = nn.scan(
+                nn.remat(Period, prevent_cse=False) if c.remat else Period,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=(nn.broadcast,) * 2,
+                length=c.layers // c.period,
+                metadata_params={nn.PARTITION_NAME: "layers"},
+            )
+            x, kept = blocks(c, keep, name="blocks")(x, rotation, mask)
         return RMSNorm(c, name="norm")(x), kept
+
+    def _unrolled(self, x: Array, rotation: tuple, mask: Array, keep: bool) -> tuple[Array, tuple | None]:
+        c = self.config
+        period, kept = (nn.remat(Period) if c.remat else Period)(c, keep, parent=None), []
+        for layers in _unstack(self.variables["params"]["blocks"], c.layers // c.period):
+            x, key_values = period.apply({"params": layers}, x, rotation, mask)
+            kept.extend(key_values if keep else ())
+        return x, tuple(kept) if keep else None
 
 
 @partial(jax.jit, static_argnums=1)
@@ -209,10 +221,8 @@ def prefill(
         raise ValueError(f"rows is {rows}, allowed: a multiple of the number of prompts ({prompts})")
     mask = jnp.asarray(prompt_mask, bool)
     hidden, kept = Decoder(config).apply({"params": params}, prompt_tokens, positions_of(mask), mask, keep=True)
-    prompt = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 3), kept)  # [L, P, S, K, H] -> [L, P, K, S, H]
+    prompt = jax.tree.map(lambda x: jnp.swapaxes(x, -3, -2), kept)  # [..., P, S, K, H] -> [..., P, K, S, H]
     stacked = () if unrolled(config) else (config.layers // config.period,)
-    if unrolled(config):
-        prompt = _unstack(prompt, config)
     keys = (*stacked, rows, config.kv_heads, config.head_dim, response_tokens)
     values = (*stacked, rows, config.kv_heads, response_tokens, config.head_dim)
     own = tuple((jnp.zeros(keys, config.dtype), jnp.zeros(values, config.dtype)) for _ in prompt)
@@ -222,8 +232,8 @@ def prefill(
 def decode_params(params: Params, config: DecoderConfig) -> Params:
     """Parameters as `decode_step` reads them, made once before its loop: in the dtype of products, a tree per layer where unrolled."""
     params = jax.tree.map(lambda x: x.astype(config.dtype), params)
-    period = tuple(params["blocks"][f"layer_{j}"] for j in range(config.period))
-    return {**params, "blocks": _unstack(period, config) if unrolled(config) else period}
+    periods = _unstack(params["blocks"], config.layers // config.period) if unrolled(config) else [params["blocks"]]
+    return {**params, "blocks": tuple(period[f"layer_{j}"] for period in periods for j in range(config.period))}
 
 
 def decode_step(
@@ -280,17 +290,19 @@ def _cached_block(
 
 
 def unrolled(config: DecoderConfig) -> bool:
-    """Whether the decode step is compiled layer by layer.
+    """Whether the layers are compiled one by one.
 
-    A scan copies each layer's weights and cache out of their stacks at every step; unrolled, each layer owns its buffers. Deep models are
-    scanned all the same, so that compile time does not grow with depth.
+    A scan copies each layer's weights, cache and saved activations into and out of stacks; unrolled, each layer owns its buffers.
+    Deep models are scanned all the same, so that compile time does not grow with depth.
     """
-    return config.layers <= config.decode_unroll
+    return config.layers <= config.unroll
 
 
-def _unstack(period: tuple, config: DecoderConfig) -> tuple:
-    """Trees of each layer of the period, stacked over periods -> one tree per layer, in order."""
-    return tuple(jax.tree.map(lambda x, i=i: x[i // config.period], period[i % config.period]) for i in range(config.layers))
+def _unstack(tree: Any, count: int) -> list:
+    """A tree of stacked arrays -> one tree per entry. The gradient of a split is one concatenation, that of indexing `count` padded copies."""
+    leaves, structure = jax.tree.flatten(tree)
+    pieces = [[piece.squeeze(0) for piece in jax.lax.split(leaf, (1,) * count, axis=0)] for leaf in leaves]
+    return [jax.tree.unflatten(structure, entry) for entry in zip(*pieces, strict=True)]
 
 
 def positions_of(mask: Shaped[Array, "B T"]) -> Int[Array, "B T"]:

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -29,7 +30,8 @@ def frequencies(config: DecoderConfig) -> np.ndarray:
 def rotations(positions: Int[Array, "*rows"], config: DecoderConfig) -> tuple[Float[Array, "*rows half"], Float[Array, "*rows half"]]:
     """Cosine and sine of position times frequency, in at least float32."""
     angles = positions[..., None] * jnp.asarray(frequencies(config), jnp.promote_types(config.dtype, jnp.float32))
-    return jnp.cos(angles), jnp.sin(angles)
+    # Without the barrier XLA computes the cosines again in every head of every layer, to save writing them down.
+    return jax.lax.optimization_barrier((jnp.cos(angles), jnp.sin(angles)))
 
 
 def rotate(x: Float[Array, "*rows heads head_dim"], rotation: tuple) -> Float[Array, "*rows heads head_dim"]:

@@ -10,7 +10,7 @@ from pojax import models
 from pojax.models.attention import attend, attend_cached, visible
 
 CONFIG = models.qwen2(vocab_size=29, hidden=16, layers=4, heads=4, kv_heads=2, mlp=24, windows=(None, 3), context=32)
-SCANNED = dataclasses.replace(CONFIG, decode_unroll=0)
+SCANNED = dataclasses.replace(CONFIG, unroll=0)
 S, T = 6, 5
 hidden_states = jax.jit(models.hidden_states, static_argnums=1)
 

@@ -169,7 +169,7 @@ def test_settings_compile_nothing(params):
 
 
 def test_half_precision_and_scanned_layers(params):
-    half = dataclasses.replace(CONFIG, dtype="bfloat16", decode_unroll=0)
+    half = dataclasses.replace(CONFIG, dtype="bfloat16", unroll=0)
     out = sample(params, half, KEYS, PROMPTS, MASK, response_tokens=3, temperature=TEMPERATURE, end_tokens=(1,))
     assert out.old_logprobs.dtype == jnp.float32 and out.entropy is None
     expected = learner(params, CONFIG, out, TEMPERATURE)["logprobs"]  # in float32
