@@ -10,6 +10,7 @@ import importlib.util
 import json
 import pathlib
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,13 +70,16 @@ def load(spec: str) -> ConfigDict:
             sys.path.append(str(folder))
     try:
         module_spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise ConfigError(f"{path}: defines no get_config(preset='tiny')")
+        return module.get_config(preset) if preset else module.get_config()
     except SyntaxError as error:
-        raise ConfigError(f"{path}:{error.lineno}: {error.msg}") from error
-    except ImportError as error:
-        raise ImportError(f"--config={spec}: {error}") from error
-    if not hasattr(module, "get_config"):
-        raise ConfigError(f"{path}: defines no get_config(preset='tiny')")
-    return module.get_config(preset) if preset else module.get_config()
+        raise ConfigError(f"{error.filename}:{error.lineno}: {error.msg}") from error
+    except (ValueError, OSError):
+        raise  # says itself what is wrong
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        raise ConfigError(f"{path}:{lines[-1] if lines else '?'}: {type(error).__name__}: {error}") from error
 
 
 def plain(value: Any) -> Any:
