@@ -138,7 +138,7 @@ class Decoder(nn.Module):
             self.param("value", zeros, (c.hidden,), c.param_dtype)
         elif not c.tie_embeddings:
             self.param("unembedding", _normal(c, ("vocab", None)), (c.vocab_size, c.hidden), c.param_dtype)
-        x, rotation = table[tokens].astype(c.dtype), rotations(positions, c)
+        x, rotation = table[tokens].astype(c.dtype), rotations(positions, tokens.shape[1], c)
         if unrolled(c) and not self.is_initializing():
             x, kept = self._unrolled(x, rotation, mask, keep)
         else:
@@ -246,7 +246,8 @@ def decode_step(
     lengths = jnp.sum(cache.prompt_mask, axis=1, dtype=jnp.int32)
     positions = jnp.repeat(lengths, tokens.shape[0] // lengths.shape[0]) + slots
     x = params["embedding"][tokens[:, None]]
-    rotation = rotations(positions[:, None], config)
+    length = cache.prompt_mask.shape[1] + cache.rows[0][1].shape[-2]
+    rotation = rotations(positions[:, None], length, config)
 
     def block(i, layer, prompt, x, rows, at):
         cached = cache.prompt_mask, prompt, rows

@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -27,11 +26,16 @@ def frequencies(config: DecoderConfig) -> np.ndarray:
     return base * (kept + (1 - kept) / scaling.factor)
 
 
-def rotations(positions: Int[Array, "*rows"], config: DecoderConfig) -> tuple[Float[Array, "*rows half"], Float[Array, "*rows half"]]:
-    """Cosine and sine of position times frequency, in at least float32."""
-    angles = positions[..., None] * jnp.asarray(frequencies(config), jnp.promote_types(config.dtype, jnp.float32))
-    # Without the barrier XLA computes the cosines again in every head of every layer, to save writing them down.
-    return jax.lax.optimization_barrier((jnp.cos(angles), jnp.sin(angles)))
+def rotations(
+    positions: Int[Array, "*rows"], length: int, config: DecoderConfig
+) -> tuple[Float[Array, "*rows half"], Float[Array, "*rows half"]]:
+    """Cosine and sine of position times frequency, in at least float32, for positions below `length`.
+
+    Looked up in a table: XLA would compute the cosines again in every head of every layer, to save writing them down.
+    """
+    angles = np.arange(length)[:, None] * frequencies(config)
+    dtype = jnp.promote_types(config.dtype, jnp.float32)
+    return jnp.asarray(np.cos(angles), dtype)[positions], jnp.asarray(np.sin(angles), dtype)[positions]
 
 
 def rotate(x: Float[Array, "*rows heads head_dim"], rotation: tuple) -> Float[Array, "*rows heads head_dim"]:
