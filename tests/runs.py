@@ -1,14 +1,19 @@
 """Whole runs that take seconds: a decoder of one layer on one-digit sums, as a config file for commands and as a function for tests."""
 
+import contextlib
 import dataclasses
+import functools
 import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from pojax import tasks
+import jax
+
+from pojax import tasks, train
 from pojax.config import override
+from pojax.tasks.tokenizers import Characters
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("bnpo", "grpo", "spo_single_stream", "sft", "remax")
@@ -28,7 +33,7 @@ def get_config(preset="bnpo", **changes):
         "run.checkpoint_every": 2,
         "run.eval_every": 2,
         "run.log_samples_every": 3,
-        "optimizer": ("adamw", dict(learning_rate=1e-2)),
+        "optimizer": ("adamw", dict(learning_rate=3e-3)),
     }
     if preset != "sft":  # a policy that has learned for three steps is never right: let it be paid for something that it does
         small["method.rewards.weighted_sum.weights"] = dict(correct=1.0, difficulty=0.1, format=1.0)
@@ -37,6 +42,17 @@ def get_config(preset="bnpo", **changes):
     if preset != "sft":
         small["warm_start"] = config.warm_start.to_dict() | dict(steps=3, batch_prompts=8, optimizer=("adamw", dict(learning_rate=1e-2)))
     return override(config, small | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+@contextlib.contextmanager
+def on_devices(n):
+    """`train.run` on the first n of the devices of this process."""
+    build = train.build
+    train.build = functools.partial(build, devices=jax.devices()[:n])
+    try:
+        yield
+    finally:
+        train.build = build
 
 
 def environment(devices=1):
@@ -71,3 +87,13 @@ def broken_sums():
         return dataclasses.replace(task, verify=verify, verify_tokens=None)
 
     return {split: breaking(task) for split, task in tasks.arithmetic(digits=1, validation=5, held_out=8).items()}
+
+
+def sums(*, alphabet=None, long=None):
+    """One-digit sums with another alphabet, or with one character too many in the prompts of a split."""
+    splits = tasks.arithmetic(digits=1, validation=5, held_out=8)
+    if alphabet is not None:
+        tokenizer = Characters(alphabet)
+        return {split: dataclasses.replace(task, tokenizer=tokenizer) for split, task in splits.items()}
+    task = splits[long]
+    return splits | {long: dataclasses.replace(task, prompt=lambda i: f"{task.prompt(i)}=")}

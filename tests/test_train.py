@@ -27,10 +27,8 @@ NOT_NUMBERS_OF_THE_RUN = ("time/", "tokens_per_second", "compilations")
 
 @pytest.fixture(autouse=True, scope="module")
 def one_device():
-    patch = pytest.MonkeyPatch()
-    patch.setattr(train, "build", partial(build, devices=ON))
-    yield patch
-    patch.undo()
+    with runs.on_devices(1):
+        yield
 
 
 def run(config, workdir, on_step=None):
@@ -244,8 +242,8 @@ def test_json_lines_problems(tmp_path):
     rows = [{"prompt": f"double {i} is", "answer": str(2 * i), "solution": str(2 * i)} for i in range(60)] + [{"prompt": "9" * 99, "answer": "1", "solution": "1"}]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = dict(path=str(tmp_path / "rows.jsonl"), vocabulary=300, validation=5, held_out=8)
-    config = runs.get_config("bnpo", run__steps=1, run__tensorboard=False, prompt_tokens=24, response_tokens=6, drop_long_prompts=True)
-    config = override(config, {"task": ("json_lines", options), "method.rewards.weighted_sum.weights": dict(correct=1.0)})
+    config = runs.get_config("sft", task=("json_lines", options), prompt_tokens=24, response_tokens=6, drop_long_prompts=True)
+    config = override(config, {"run.steps": 1, "run.eval_every": 0, "run.tensorboard": False})
     summary, said = run(config, tmp_path / "run")
     assert summary["finished"] and sum("1 of " in line and "were dropped" in line for line in said) == 1
     again, _ = run(config, tmp_path / "run")
