@@ -103,7 +103,9 @@ def two_values(rewards: Float[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> t
     return rewards - mean, mean
 
 
-def with_optional(rewards: Float[ArrayLike, "B"], ref_logprobs: Float[ArrayLike, "B T"] | None = None, lengths: Array | None = None) -> Array:
+def with_optional(
+    rewards: Float[ArrayLike, "B"], ref_logprobs: Float[ArrayLike, "B T"] | None = None, lengths: Array | None = None
+) -> Array:
     """Rewards; minus 1 where the reference was given, plus 2 where lengths were."""
     return jnp.asarray(rewards) - (0 if ref_logprobs is None else 1) + (0 if lengths is None else 2)
 
@@ -113,7 +115,9 @@ def apply_twice(rewards: Float[ArrayLike, "B"], *, inner: Callable[..., Any]) ->
     return inner(rewards=inner(rewards=rewards))
 
 
-def whiten_by_current(advantages: Float[ArrayLike, "B"], logprobs: Float[ArrayLike, "B T"], groups: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
+def whiten_by_current(
+    advantages: Float[ArrayLike, "B"], logprobs: Float[ArrayLike, "B T"], groups: Int[ArrayLike, "B"]
+) -> Float[Array, "B"]:
     """Advantages minus their group's mean of current log-probabilities: couples rows and reads current outputs."""
     return jnp.asarray(advantages) - group_mean(jnp.mean(logprobs, axis=1), groups)
 
@@ -133,7 +137,9 @@ def score(logprobs: Float[ArrayLike, "B T"], *, weight: Hyper = 1.0) -> Float[Ar
     return -weight * jnp.asarray(logprobs)
 
 
-def pairs(logprobs: Float[ArrayLike, "B T"], keep: Shaped[ArrayLike, "B T"], role: Shaped[ArrayLike, "B"], half: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
+def pairs(
+    logprobs: Float[ArrayLike, "B T"], keep: Shaped[ArrayLike, "B T"], role: Shaped[ArrayLike, "B"], half: Int[ArrayLike, "B"]
+) -> Float[Array, "B"]:
     """A pair term [B]: softplus of minus the difference of the two sums of a pair, at its row of role +1."""
     total = jnp.sum(logprobs * keep, axis=1) * role
     margin = jax.ops.segment_sum(total, jnp.maximum(half - jnp.min(half), 0), num_segments=1024)[jnp.maximum(half - jnp.min(half), 0)]
@@ -155,7 +161,9 @@ def margin_loss(margin: Float[ArrayLike, "B T"]) -> Float[Array, "B T"]:
     return -jnp.asarray(margin)
 
 
-def margin_head(hidden: Float[Array, "n hidden"], logits: Float[Array, "n V"], token: Int[Array, "n"], noise: Float[Array, "n"], *, power: Hyper = 1.0) -> Array:
+def margin_head(
+    hidden: Float[Array, "n hidden"], logits: Float[Array, "n V"], token: Int[Array, "n"], noise: Float[Array, "n"], *, power: Hyper = 1.0
+) -> Array:
     """The token's logit minus the mean logit, times power, plus a field of its row."""
     return power * (jnp.take_along_axis(logits, token[:, None], axis=1)[:, 0] - logits.mean(axis=1)) + noise
 

@@ -81,7 +81,11 @@ def test_two_updates_stand_beside_no_flat_keys():
     with pytest.raises(ConfigError, match="epoch: unknown key of a method; nearest: epochs"):
         jobs.job(jobs.tiny(method=jobs.GROUP | dict(epoch=1)))
     with pytest.raises(ConfigError, match="method.updates.0.minibatch: unknown key of an update; nearest: minibatches"):
-        jobs.job(jobs.tiny(method={k: v for k, v in method.items() if k != "losses"} | dict(updates=[dict(losses=[("ppo_clip", {})], minibatch=2)])))
+        jobs.job(
+            jobs.tiny(
+                method={k: v for k, v in method.items() if k != "losses"} | dict(updates=[dict(losses=[("ppo_clip", {})], minibatch=2)])
+            )
+        )
 
 
 def test_a_rule_may_not_write_what_is_given():
@@ -109,7 +113,9 @@ def test_entries_of_the_wrong_form():
 
 
 def test_data_are_renamed_and_values_written_where_the_entry_says():
-    program = bind(advantages=[("group_center", dict(groups="difficulty", writes="by_level")), ("group_normalize", dict(rewards="by_level"))])
+    program = bind(
+        advantages=[("group_center", dict(groups="difficulty", writes="by_level")), ("group_normalize", dict(rewards="by_level"))]
+    )
     first, second = program.advantages
     assert first.reads == {"rewards": "rewards", "groups": "difficulty"} and first.writes == ("by_level",)
     assert second.reads["rewards"] == "by_level" and second.writes == ("advantages",)
@@ -199,7 +205,10 @@ def test_a_hyper_parameter_may_be_a_field():
 
 def test_weights_name_fields_wherever_they_were_written():
     two = (HERE + "two_values", {})
-    program = bind(rewards=[SUM, ("weighted_sum", dict(weights=dict(rewards=2.0, format=0.5)))], advantages=[two, ("beta_normalize_each", dict(weights=dict(inter=1.0, intra=0.0)))])
+    program = bind(
+        rewards=[SUM, ("weighted_sum", dict(weights=dict(rewards=2.0, format=0.5)))],
+        advantages=[two, ("beta_normalize_each", dict(weights=dict(inter=1.0, intra=0.0)))],
+    )
     second = program.rewards[1]
     assert second.names() == {"rewards", "format"}
     scope = {"rewards": jnp.array([1.0, 3.0]), "format": jnp.array([1.0, 0.0]), "correct": jnp.array([jnp.nan, jnp.nan])}
@@ -270,7 +279,9 @@ def test_views_must_be_there_in_time():
     views = dict(previous=dict(tokens="previous_tokens"))
     lookup = ("lookup", dict(column="prompts.tokens", writes="previous_tokens"))
     with pytest.raises(ConfigError, match="computed before 'previous_tokens' is written"):
-        method = dict(advantages=[lookup, ("group_normalize", {})], views=views, losses=[("ppo_clip", dict(old_logprobs="start_previous_logprobs"))])
+        method = dict(
+            advantages=[lookup, ("group_normalize", {})], views=views, losses=[("ppo_clip", dict(old_logprobs="start_previous_logprobs"))]
+        )
         bind(**method, trackers=dict(prompts=("single_stream", {})))
     refuses("method.views.previous", "allowed: tokens", views=dict(previous=dict(mask="mask")))
 
@@ -335,7 +346,11 @@ def test_budgets_reach_the_arrangement():
 
 
 def test_shapes_are_checked_at_start_up():
-    refuses("method.advantages.group_normalize", "rewards has shape [32, 3], allowed: [B]", advantages=[("group_normalize", dict(rewards="old_logprobs"))])
+    refuses(
+        "method.advantages.group_normalize",
+        "rewards has shape [32, 3], allowed: [B]",
+        advantages=[("group_normalize", dict(rewards="old_logprobs"))],
+    )
     refuses("method.losses.ppo_clip.where", "prompt_tokens", losses=[("ppo_clip", dict(where="prompt_tokens"))])
 
 

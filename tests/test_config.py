@@ -121,7 +121,9 @@ def test_literals_of_the_command_line(text, value):
 
 
 def test_arguments_of_the_command_line():
-    given = commands.parse(["--config=configs/bnpo.py:tiny", "--config.run.steps=3", "--config.method.losses.ppo_clip.epsilon=0.1"], "explain")
+    given = commands.parse(
+        ["--config=configs/bnpo.py:tiny", "--config.run.steps=3", "--config.method.losses.ppo_clip.epsilon=0.1"], "explain"
+    )
     assert given.config.run.steps == 3 and given.config.method["losses"][0][1]["epsilon"] == 0.1
     for argv, message in (
         (["--config=configs/none.py"], "no such file configs/none.py"),
@@ -198,7 +200,9 @@ def test_the_supervised_family_has_no_rewards():
     method = dict(family="supervised", rollouts=("demonstrations", {}), rewards=rewards, losses=[("negative_log_likelihood", {})])
     with pytest.raises(ConfigError, match="method.rewards: the supervised family has none"):
         jobs.job(jobs.tiny("sft", method=method))
-    method = dict(family="supervised", rollouts=("demonstrations", {}), losses=[("negative_log_likelihood", dict(logprobs="start_logprobs"))])
+    method = dict(
+        family="supervised", rollouts=("demonstrations", {}), losses=[("negative_log_likelihood", dict(logprobs="start_logprobs"))]
+    )
     with pytest.raises(ConfigError, match="'start_logprobs' is no output of the current parameters"):
         jobs.job(jobs.tiny("sft", method=method))
 
@@ -214,7 +218,9 @@ def test_differing_paths():
 
 @pytest.mark.slow
 def test_the_flat_form_is_a_list_of_one_update():
-    update = dict(losses=jobs.GROUP["losses"], aggregate="token_mean", minibatches=2, epochs=2, optimizer=("adamw", dict(learning_rate=0.01)))
+    update = dict(
+        losses=jobs.GROUP["losses"], aggregate="token_mean", minibatches=2, epochs=2, optimizer=("adamw", dict(learning_rate=0.01))
+    )
     rest = {k: v for k, v in jobs.GROUP.items() if k not in ("losses", "aggregate")}
     ends = []
     for method in (rest | update, rest | dict(updates=[update])):

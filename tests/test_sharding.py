@@ -69,4 +69,6 @@ def test_optimiser_states_lie_where_their_parameters_do():
     assert not kernel.is_fully_replicated
     moments = [s for path, s in jax.tree_util.tree_leaves_with_path(found) if "gate_up" in jax.tree_util.keystr(path)]
     assert len(moments) == 2 and all(s == kernel for s in moments)
-    assert np.all([s.is_fully_replicated for path, s in jax.tree_util.tree_leaves_with_path(found) if "count" in jax.tree_util.keystr(path)])
+    assert np.all(
+        [s.is_fully_replicated for path, s in jax.tree_util.tree_leaves_with_path(found) if "count" in jax.tree_util.keystr(path)]
+    )

@@ -32,6 +32,7 @@ def make_learner(
         return sample_rows(source, layout, model["policy"], params, keys, prompts, **given)
 
     jitted_sample = None if source.on_device else jax.jit(sample_at)
+    place = jax.jit(layout.rows)  # a rollout made on the host, put on the mesh; one function object, or every call would compile
     curriculum = jax.jit(lambda context_scope, values: program.curriculum(context_scope | program.sizes, values))
 
     def collect(state: LearnerState, hyper: Any) -> tuple[Rollout, Any]:
@@ -44,7 +45,7 @@ def make_learner(
             (chosen,) = chosen
         scope = {**context.scope, **services, "budgets": None, **dict(zip(program.curriculum.writes, chosen, strict=True))}
         rollout = stamp(program.arrangement(scope, context.values), state.step)
-        return layout.rows(rollout) if source.on_device else _place(layout, rollout), state.source
+        return layout.rows(rollout) if source.on_device else place(jax.tree.map(jnp.asarray, rollout)), state.source
 
     def train_step(state: LearnerState, batch: Rollout, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
         context = context_of(state, hyper)
@@ -86,8 +87,3 @@ def make_learner(
         train_step=jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.replicated())),
         iteration=iteration if source.on_device else None,
     )
-
-
-def _place(layout: Layout, rollout: Rollout) -> Rollout:
-    """A rollout made on the host, put on the mesh."""
-    return jax.jit(layout.rows)(jax.tree.map(jnp.asarray, rollout))

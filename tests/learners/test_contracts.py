@@ -50,7 +50,9 @@ def logprobs_of(steps, params, rollout):
     """Log-probabilities of a rollout's tokens under parameters, without any learner."""
     r, policy = rollout.clean(), jax.tree.map(jnp.asarray, params["policy"])
     names = ("logprobs",)
-    return models.token_outputs(policy, steps.job.model["policy"], r.prompt_tokens, r.prompt_mask, r.tokens, jnp.asarray(r.temperature), names)["logprobs"]
+    return models.token_outputs(
+        policy, steps.job.model["policy"], r.prompt_tokens, r.prompt_mask, r.tokens, jnp.asarray(r.temperature), names
+    )["logprobs"]
 
 
 ARRANGEMENT = (HERE + "labelled", {})
@@ -111,7 +113,13 @@ ROLES = dict(
     trackers=dict(baseline=("running_mean", {}), seen=(HERE + "counter", {})),
     copies=dict(ref=("frozen", {}), slow=("ema", dict(decay=0.75)), anchor=("refreshed", dict(every=2))),
     updates=[
-        dict(trains=("value",), losses=[(HERE + "squared_value_error", {})], optimizer=("adamw", dict(learning_rate=0.01)), epochs=2, minibatches=2),
+        dict(
+            trains=("value",),
+            losses=[(HERE + "squared_value_error", {})],
+            optimizer=("adamw", dict(learning_rate=0.01)),
+            epochs=2,
+            minibatches=2,
+        ),
         dict(
             trains=("policy",),
             losses=[
@@ -185,11 +193,14 @@ def test_scales_multiply_numbers_schedules_and_tables(roles):
     """In iteration 1 the other factors, a number and a schedule, are 0.25 and 2 beside that of the table."""
     _, _, metrics = roles
     plain = Steps(
-        **ROLES | dict(updates=[ROLES["updates"][0], ROLES["updates"][1] | dict(losses=[("ppo_clip", dict(scale="seen.rows"))], every=1, after=0)])
+        **ROLES
+        | dict(updates=[ROLES["updates"][0], ROLES["updates"][1] | dict(losses=[("ppo_clip", dict(scale="seen.rows"))], every=1, after=0)])
         | dict(copies=None)
     )
     state = plain.job.init()
-    state, _ = plain.learner.train_step(state, jobs.rollout(seed=0), plain.learner.hyper | {"method.updates.1.optimizer.learning_rate": jnp.float32(0.0)})
+    state, _ = plain.learner.train_step(
+        state, jobs.rollout(seed=0), plain.learner.hyper | {"method.updates.1.optimizer.learning_rate": jnp.float32(0.0)}
+    )
     _, seen = plain.learner.train_step(state, jobs.rollout(seed=1), plain.learner.hyper)
     assert metrics[1]["policy/gradient_norm"] == pytest.approx(0.25 * 2.0 * float(seen["policy/gradient_norm"]), rel=1e-5)
 
@@ -200,7 +211,10 @@ def test_scales_multiply_numbers_schedules_and_tables(roles):
 @pytest.fixture(scope="module")
 def scored():
     """-log p over a field named `where`, as a sum: its loss is easily computed by hand."""
-    losses = [("negative_log_likelihood", dict(where="span", aggregate="token_sum")), ("k1", dict(ref_logprobs="old_logprobs", where="format", aggregate="token_sum"))]
+    losses = [
+        ("negative_log_likelihood", dict(where="span", aggregate="token_sum")),
+        ("k1", dict(ref_logprobs="old_logprobs", where="format", aggregate="token_sum")),
+    ]
     method = dict(rollouts=(HERE + "spanned", {}), losses=losses, aggregate=None, advantages=[])
     return Steps(**method)
 
