@@ -1,6 +1,7 @@
 """Pass@1 and more of a run's policy: what the loop calls, and `python -m pojax.evaluate --workdir=... [--split=held_out] [--samples=8]`."""
 
 import dataclasses
+import functools
 import pathlib
 import sys
 from collections.abc import Callable
@@ -75,9 +76,9 @@ def report_of(evaluator: Evaluator, params: Any, votes: bool = True) -> dict[str
     return {**dataclasses.asdict(report), "examples": evaluator.examples(params)}
 
 
-def headline(report: dict[str, Any]) -> str:
+def headline(report: dict[str, Any], split: str = "held_out") -> str:
     low, high = report["interval"]
-    return f"pass@1 {report['pass_at_1']:.1%} [{low:.1%}, {high:.1%}], greedy {report['greedy']:.1%} ({report['problems']} held-out problems x {report['samples']} samples)"
+    return f"pass@1 {report['pass_at_1']:.1%} [{low:.1%}, {high:.1%}], greedy {report['greedy']:.1%} ({report['problems']} {split.replace('_', '-')} problems x {report['samples']} samples)"
 
 
 def show_examples(before: dict[str, Any] | None, after: dict[str, Any], say: Callable[[str], None]) -> None:
@@ -107,14 +108,15 @@ def evaluate_workdir(workdir: str | None = None, split: str = "held_out", sample
     stored = read_json(folder / RECORD)
     if stored is None:
         raise ConfigError(f"--workdir={workdir}: holds no {RECORD}, so no run")
-    job = build(stored["config"], say=lambda line: print(line, file=sys.stderr))
+    say = functools.partial(print, file=sys.stderr)
+    job = build(stored["config"], say=say)
     if split not in job.tasks:
         raise ConfigError(f"--split: found {split!r}, allowed: {', '.join(job.tasks)}")
     evaluator = Evaluator(job, split, int(problems) if problems else job.tasks[split].size, int(samples))
-    params = checkpointing.load_params(folder / "checkpoints", checkpointing.abstract(job.init().params))
+    params = checkpointing.load_params(folder / "checkpoints", checkpointing.abstract(job.init().params), say=say)
     report = report_of(evaluator, params)
     write_json(folder / f"evaluation_{split}.json", report)
-    lines = [headline(report), f"pass@k {report['pass_at_k']}", f"maj@k {report['maj_at_k']}", f"length {report['length']:.1f} tokens, truncated {report['truncated']:.1%}"]
+    lines = [headline(report, split), f"pass@k {report['pass_at_k']}", f"maj@k {report['maj_at_k']}", f"length {report['length']:.1f} tokens, truncated {report['truncated']:.1%}"]
     return "\n".join([*lines, f"{folder / f'evaluation_{split}.json'}"])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-from pojax import tasks, train
+from pojax import evaluate, tasks, train
 from pojax.config import override
 from pojax.tasks.tokenizers import Characters
 
@@ -46,13 +46,13 @@ def get_config(preset="bnpo", **changes):
 
 @contextlib.contextmanager
 def on_devices(n):
-    """`train.run` on the first n of the devices of this process."""
+    """`train.run` and `evaluate` on the first n of the devices of this process."""
     build = train.build
-    train.build = functools.partial(build, devices=jax.devices()[:n])
+    train.build = evaluate.build = functools.partial(build, devices=jax.devices()[:n])
     try:
         yield
     finally:
-        train.build = build
+        train.build = evaluate.build = build
 
 
 def environment(devices=1):

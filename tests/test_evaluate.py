@@ -1,0 +1,81 @@
+"""`python -m pojax.evaluate`: what the loop measured, measured again from the folder alone."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import runs
+
+from pojax import evaluate, train
+from pojax.build import build
+from pojax.evaluate import Evaluator
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("evaluate") / "run"
+    with runs.on_devices(1):
+        summary = train.run(runs.get_config("bnpo"), workdir, say=lambda line: None)
+        yield workdir, summary
+
+
+def typed(capsys, *arguments):
+    code = evaluate.main(list(arguments))
+    return code, *capsys.readouterr()
+
+
+def test_it_finds_what_the_run_found(run, capsys):
+    workdir, summary = run
+    code, out, err = typed(capsys, f"--workdir={workdir}", "--samples=2")
+    assert code == 0 and err == "" and str(workdir / "evaluation_held_out.json") in out
+    report, after = json.loads((workdir / "evaluation_held_out.json").read_text()), json.loads((workdir / "after.json").read_text())
+    assert report == after and report["pass_at_1"] == summary["pass_at_1_after"] and report["problems"] == 8
+    assert out.startswith(evaluate.headline(report)) and "pass@k" in out and "maj@k" in out and "truncated" in out
+    assert report["pass_at_k"].keys() == report["maj_at_k"].keys() == {"1", "2"} and len(report["examples"]) == 4
+
+
+def test_other_splits_and_a_damaged_checkpoint(run, tmp_path, capsys):
+    workdir = shutil.copytree(run[0], tmp_path / "run")
+    shutil.rmtree(workdir / "checkpoints/7/state")
+    code, out, err = typed(capsys, f"--workdir={workdir}", "--split=validation", "--problems=3", "--samples=1")
+    assert code == 0 and "checkpoint 7" in out + err and "is damaged" in out + err and "(3 validation problems x 1 samples)" in out
+    assert json.loads((workdir / "evaluation_validation.json").read_text())["problems"] == 3
+    assert (workdir / "checkpoints/7").exists()  # reading changes nothing in the run
+
+
+def test_wrong_options(run, tmp_path, capsys):
+    workdir = run[0]
+    for arguments, words in (
+        ([], "--workdir is missing; usage: python -m pojax.evaluate --workdir=..."),
+        ([f"--workdir={tmp_path}"], f"--workdir={tmp_path}: holds no config.json, so no run"),
+        ([f"--workdir={workdir}", "--split=test"], "--split: found 'test', allowed: train, validation, held_out"),
+        ([f"--workdir={workdir}", "--samples=0"], "--samples: found '0', allowed: a whole number of 1 or more"),
+        ([f"--workdir={workdir}", "--sample=2"], "nearest: --samples=..."),
+    ):
+        code, out, err = typed(capsys, *arguments)
+        assert code == 2 and out == "" and err.count("\n") == 1 and words in err, err
+
+
+def test_a_response_does_not_depend_on_what_else_is_measured(run):
+    """Fewer problems, more samples, another batch: the rows that are in both are the same."""
+    job = build(runs.get_config("bnpo"), devices=jax.devices()[:1])
+    params = job.init().params
+    small, large = Evaluator(job, "held_out", 2, 1, greedy=False), Evaluator(job, "held_out", 8, 2)
+    assert (small.rows, large.rows) == (2, 24)
+    seen = []
+    for evaluator in (small, large):
+        rows = {}
+
+        def texts(indices, samples, rows=rows, evaluator=evaluator):
+            found = evaluator.texts(indices, samples)
+            rows.update({(int(i), n): t for n, (i, t) in enumerate(zip(indices, found, strict=True))})
+            return found
+
+        evaluator(params)
+        keys = jax.vmap(jax.random.key)(np.arange(evaluator.rows))
+        indices = np.resize(evaluator.indices, evaluator.rows)
+        texts(indices, evaluator.sample_rows(params, indices, keys, np.ones(evaluator.rows, np.float32)))
+        seen.append(rows)
+    assert seen[0] == {key: seen[1][key] for key in seen[0]}
