@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-Query = Float[Array, "B T K R H"]
+Query = Float[Array, "B Q K R H"]
 Keys = Float[Array, "B T K H"]
 
 
@@ -23,7 +23,7 @@ def visible(mask: Bool[Array, "B T"], window: int | None) -> Bool[Array, "B T T"
     return near & (mask[:, None, :] | (distance == 0))
 
 
-def attend(query: Query, key: Keys, value: Keys, mask: Bool[Array, "B T T"]) -> Query:
+def attend(query: Query, key: Keys, value: Keys, mask: Bool[Array, "B Q T"]) -> Query:
     """Softmax attention in at least float32: softmax(q k / sqrt(H) where mask) v."""
     accumulate = _float32(query.dtype)
     scores = jnp.einsum("btkrh,bskh->bkrts", query, key, preferred_element_type=accumulate) * query.shape[-1] ** -0.5

@@ -76,20 +76,26 @@ def _unpair(x: Array) -> tuple[Array, Array]:
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)). `attend(query, key, value) -> (context, rest)` is all that its callers differ in."""
+    """x + attention(norm(x)), then x + mlp(norm(x)), for the positions from `start` on; the earlier ones are only seen by them.
+
+    `attend(query, key, value) -> (context, rest)` is all that the callers differ in: the learner, the prefill, the decode step.
+    """
 
     config: DecoderConfig
+    start: int = 0
 
     @nn.compact
     def __call__(self, x: Array, rotation: tuple, attend: Any) -> tuple[Array, Any]:
         c = self.config
         normed = RMSNorm(c, name="attention_norm")(x)
         bias = 2 if c.qkv_bias else 0
-        query = Linear(c, "btd,dnh->btnh", (c.hidden, c.heads, c.head_dim), ("embed", "heads", "head_dim"), bias, name="query")(normed)
         # Two products of one input are one product: a narrow one alone does not keep a core busy in the decode step.
         shape, axes = (c.hidden, 2, c.kv_heads, c.head_dim), ("embed", None, "kv_heads", "head_dim")
         key, value = _unpair(Linear(c, "btd,dcnh->btcnh", shape, axes, bias and 3, name="key_value")(normed))
-        query, key = rotate(query, rotation), rotate(key, rotation)
+        key = rotate(key, rotation)
+        x, normed, cosine, sine = (part[:, self.start :] for part in (x, normed, *rotation))
+        query = Linear(c, "btd,dnh->btnh", (c.hidden, c.heads, c.head_dim), ("embed", "heads", "head_dim"), bias, name="query")(normed)
+        query = rotate(query, (cosine, sine))
         grouped = query.reshape(*query.shape[:2], c.kv_heads, c.heads // c.kv_heads, c.head_dim)
         context, rest = attend(grouped, key, value)
         context = context.reshape(query.shape)
@@ -107,17 +113,19 @@ class Period(nn.Module):
 
     config: DecoderConfig
     keep: bool  # give keys and values
+    start: int = 0  # the last layer gives the positions from here on
 
     @nn.compact
     def __call__(self, x: Array, rotation: tuple, mask: Array) -> tuple[Array, tuple | None]:
         kept = []
         for j, window in enumerate(self.config.windows):
-            seen = attention.visible(mask, window)
+            start = self.start if j == self.config.period - 1 else 0
+            seen = attention.visible(mask, window)[:, start:]
 
             def attend(query, key, value, seen=seen):
                 return attention.attend(query, key, value, seen), (key, value)
 
-            x, key_value = Block(self.config, name=f"layer_{j}")(x, rotation, attend)
+            x, key_value = Block(self.config, start, name=f"layer_{j}")(x, rotation, attend)
             kept.append(key_value)
         return x, tuple(kept) if self.keep else None
 
@@ -128,8 +136,8 @@ class Decoder(nn.Module):
     config: DecoderConfig
 
     @nn.compact
-    def __call__(self, tokens: Array, positions: Array, mask: Array, keep: bool = False) -> tuple[Array, tuple | None]:
-        """Hidden states [B, T, hidden]; where keep, keys and values, each [B, T, K, H], in the arrangement of `Cache`."""
+    def __call__(self, tokens: Array, mask: Array, start: int = 0, keep: bool = False) -> tuple[Array, tuple | None]:
+        """Hidden states [B, T - start, hidden] from position `start` on; where keep, keys and values [B, T, K, H] as `Cache` has them."""
         c = self.config
         # The feature axis of the tables has no name: sharded like the batch it would make XLA rematerialise the whole lookup.
         table = self.param("embedding", _normal(c, ("vocab", None)), (c.vocab_size, c.hidden), c.param_dtype)
@@ -138,9 +146,9 @@ class Decoder(nn.Module):
             self.param("value", zeros, (c.hidden,), c.param_dtype)
         elif not c.tie_embeddings:
             self.param("unembedding", _normal(c, ("vocab", None)), (c.vocab_size, c.hidden), c.param_dtype)
-        x, rotation = table[tokens].astype(c.dtype), rotations(positions, tokens.shape[1], c)
+        x, rotation = table[tokens].astype(c.dtype), rotations(positions_of(mask), tokens.shape[1], c)
         if unrolled(c) and not self.is_initializing():
-            x, kept = self._unrolled(x, rotation, mask, keep)
+            x, kept = self._unrolled(x, rotation, mask, start, keep)
         else:
             blocks = nn.scan(
                 nn.remat(Period, prevent_cse=False) if c.remat else Period,
@@ -151,12 +159,15 @@ class Decoder(nn.Module):
                 metadata_params={nn.PARTITION_NAME: "layers"},
             )
             x, kept = blocks(c, keep, name="blocks")(x, rotation, mask)
+            x = x[:, start:]
         return RMSNorm(c, name="norm")(x), kept
 
-    def _unrolled(self, x: Array, rotation: tuple, mask: Array, keep: bool) -> tuple[Array, tuple | None]:
-        c = self.config
-        period, kept = (nn.remat(Period) if c.remat else Period)(c, keep, parent=None), []
-        for layers in _unstack(self.variables["params"]["blocks"], c.layers // c.period):
+    def _unrolled(self, x: Array, rotation: tuple, mask: Array, start: int, keep: bool) -> tuple[Array, tuple | None]:
+        c, kept = self.config, list[Any]()
+        periods = _unstack(self.variables["params"]["blocks"], c.layers // c.period)
+        for i, layers in enumerate(periods):
+            last = start if i == len(periods) - 1 else 0
+            period = (nn.remat(Period) if c.remat else Period)(c, keep, last, parent=None)
             x, key_values = period.apply({"params": layers}, x, rotation, mask)
             kept.extend(key_values if keep else ())
         return x, tuple(kept) if keep else None
@@ -179,7 +190,7 @@ def logical_axes(config: DecoderConfig) -> Params:
 
 def _boxed(key: Array, config: DecoderConfig) -> Params:
     one = jnp.zeros((1, 1), jnp.int32)
-    return Decoder(config).init(key, one, one, one == 0)["params"]
+    return Decoder(config).init(key, one, one == 0)["params"]
 
 
 def hidden_states(
@@ -199,8 +210,8 @@ def hidden_states(
     check_lengths(config, length, new)
     mask = jnp.concatenate([prompt_mask, jnp.ones_like(tokens[:, :-1], bool)], axis=1)
     together = jnp.concatenate([prompt_tokens, tokens[:, :-1]], axis=1)
-    hidden, _ = Decoder(config).apply({"params": params}, together, positions_of(mask), mask)
-    return hidden[:, length - 1 :]
+    hidden, _ = Decoder(config).apply({"params": params}, together, mask, start=length - 1)
+    return hidden
 
 
 def prefill(
@@ -220,13 +231,13 @@ def prefill(
     if rows % prompts:
         raise ValueError(f"rows is {rows}, allowed: a multiple of the number of prompts ({prompts})")
     mask = jnp.asarray(prompt_mask, bool)
-    hidden, kept = Decoder(config).apply({"params": params}, prompt_tokens, positions_of(mask), mask, keep=True)
+    hidden, kept = Decoder(config).apply({"params": params}, prompt_tokens, mask, start=length - 1, keep=True)
     prompt = jax.tree.map(lambda x: jnp.swapaxes(x, -3, -2), kept)  # [..., P, S, K, H] -> [..., P, K, S, H]
     stacked = () if unrolled(config) else (config.layers // config.period,)
     keys = (*stacked, rows, config.kv_heads, config.head_dim, response_tokens)
     values = (*stacked, rows, config.kv_heads, response_tokens, config.head_dim)
     own = tuple((jnp.zeros(keys, config.dtype), jnp.zeros(values, config.dtype)) for _ in prompt)
-    return hidden[:, -1], Cache(mask, prompt, own)
+    return hidden[:, 0], Cache(mask, prompt, own)
 
 
 def decode_params(params: Params, config: DecoderConfig) -> Params:
@@ -300,7 +311,7 @@ def unrolled(config: DecoderConfig) -> bool:
 
 
 def _unstack(tree: Any, count: int) -> list:
-    """A tree of stacked arrays -> one tree per entry. The gradient of a split is one concatenation, that of indexing `count` padded copies."""
+    """A tree of stacked arrays -> one tree per entry; by a split, because its gradient is one concatenation, not `count` padded copies."""
     leaves, structure = jax.tree.flatten(tree)
     pieces = [[piece.squeeze(0) for piece in jax.lax.split(leaf, (1,) * count, axis=0)] for leaf in leaves]
     return [jax.tree.unflatten(structure, entry) for entry in zip(*pieces, strict=True)]

@@ -14,13 +14,13 @@ from pojax.models import DecoderConfig, init, llama3, qwen2
 
 FILE = Path(__file__).with_name("golden_logits.npz")
 SIZES = dict(vocab_size=61, hidden=32, layers=4, heads=4, kv_heads=2, head_dim=16, mlp=48, context=64)
-# With these ranges one frequency is kept, one interpolated, the others divided.
+# Half of the cases scan their layers. With these ranges one frequency is kept, one interpolated, the others divided.
 LLAMA3_SCALING = dict(kind="llama3", factor=8.0, low_frequency_factor=1.0, high_frequency_factor=4.0, original_context=32)
 CASES = {
     "llama3": llama3(**SIZES, rope_theta=10_000.0, rope_scaling=LLAMA3_SCALING),
-    "llama3_linear": llama3(**SIZES, rope_scaling=dict(kind="linear", factor=2.0), tie_embeddings=True),
+    "llama3_linear": llama3(**SIZES, rope_scaling=dict(kind="linear", factor=2.0), tie_embeddings=True, unroll=0),
     "qwen2": qwen2(**SIZES, tie_embeddings=True),
-    "qwen2_windows": qwen2(**SIZES, windows=(None, 3)),
+    "qwen2_windows": qwen2(**SIZES, windows=(None, 3), unroll=0),
 }
 LENGTHS = (14, 9, 1)  # real tokens of the rows, padded on the left to the longest
 

@@ -9,8 +9,8 @@ import pytest
 from pojax import models
 from pojax.models.attention import attend, attend_cached, visible
 
-CONFIG = models.qwen2(vocab_size=29, hidden=16, layers=4, heads=4, kv_heads=2, mlp=24, windows=(None, 3), context=32)
-SCANNED = dataclasses.replace(CONFIG, unroll=0)
+CONFIG = models.qwen2(vocab_size=29, hidden=16, layers=4, heads=4, kv_heads=2, mlp=24, windows=(None, 3), context=32, unroll=0)
+UNROLLED = dataclasses.replace(CONFIG, unroll=4)
 S, T = 6, 5
 hidden_states = jax.jit(models.hidden_states, static_argnums=1)
 
@@ -49,7 +49,8 @@ def test_parameters(params):
     again = models.init(jax.random.key(0), CONFIG)
     jax.tree.map(np.testing.assert_array_equal, params, again)
     scalar = models.init(jax.random.key(0), dataclasses.replace(CONFIG, output="scalar"))
-    assert "unembedding" not in scalar and scalar["value"].shape == (16,) and "value" not in params
+    assert "unembedding" not in scalar and "value" not in params
+    np.testing.assert_array_equal(scalar["value"], np.zeros(16))
 
 
 def test_left_padding_changes_nothing(params):
@@ -100,7 +101,7 @@ def decode(params, config, prompts, mask, tokens, samples, slots):
     return jnp.moveaxis(jnp.concatenate([jnp.repeat(first, samples, axis=0)[None], states]), 0, 1)
 
 
-@pytest.mark.parametrize("config", [CONFIG, SCANNED], ids=["unrolled", "scanned"])
+@pytest.mark.parametrize("config", [CONFIG, UNROLLED], ids=["scanned", "unrolled"])
 def test_cache_gives_the_states_of_the_learner(params, config):
     prompts, mask, _ = batch()
     tokens = np.random.default_rng(2).integers(2, 29, (8, T)).astype(np.int32)
@@ -141,7 +142,7 @@ def test_attend_cached_promotes_half_precision():
     assert {eqn.outvars[0].aval.dtype for eqn in jaxpr.jaxpr.eqns if eqn.primitive.name == "exp"} <= {jnp.dtype(jnp.float32)}
 
 
-def test_remat_and_half_precision(params):
+def test_unrolled_and_recomputed_layers_are_the_same(params):
     prompts, mask, tokens = batch()
 
     def loss(params, config):
@@ -149,9 +150,17 @@ def test_remat_and_half_precision(params):
 
     grad = jax.jit(jax.value_and_grad(loss), static_argnums=1)
     value, gradient = grad(params, CONFIG)
-    recomputed, again = grad(params, dataclasses.replace(CONFIG, remat=True))
+    recomputed, again = grad(params, dataclasses.replace(UNROLLED, remat=True))
     np.testing.assert_allclose(recomputed, value, rtol=1e-6)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), again, gradient)
+    for config, remats in ((CONFIG, 1), (UNROLLED, 2)):  # inside the scan, and one per period
+        for remat in (False, True):
+            text = str(jax.make_jaxpr(partial(loss, config=dataclasses.replace(config, remat=remat)))(params))
+            assert text.count("remat2[") == remats * remat
+
+
+def test_half_precision(params):
+    prompts, mask, tokens = batch()
     half = dataclasses.replace(CONFIG, dtype="bfloat16")
     states = hidden_states(params, half, prompts, mask, tokens)
     assert states.dtype == jnp.bfloat16

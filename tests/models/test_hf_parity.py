@@ -19,7 +19,7 @@ CASES = golden["CASES"]
 @partial(jax.jit, static_argnums=1)
 def logits(params, config, tokens, mask):
     """Logits [B, T, V] after every token."""
-    hidden, _ = models.decoder.Decoder(config).apply({"params": params}, tokens, models.decoder.positions_of(mask), mask)
+    hidden, _ = models.decoder.Decoder(config).apply({"params": params}, tokens, mask)
     return jnp.einsum("btd,vd->btv", hidden, models.unembedding(params, config))
 
 
