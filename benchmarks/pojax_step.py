@@ -39,7 +39,8 @@ def random_tokens():
     """Prompts of `workload.prompts`; the reward is the share of even tokens."""
     prompts = [" ".join(map(str, p)) for step in range(16) for p in w.prompts(step)]
     task = Task(
-        name="random_tokens", split="train", size=len(prompts), tokenizer=Tokens(), prompt=lambda i: prompts[i], steps=lambda i: [], fields={"correct": ()},
+        name="random_tokens", split="train", size=len(prompts), tokenizer=Tokens(), fields={"correct": ()},
+        prompt=lambda i: prompts[i], steps=lambda i: [],
         verify=lambda i, sample: {"correct": float(np.mean(sample.tokens % 2 == 0))},
         verify_tokens=lambda indices, tokens, mask: {"correct": jnp.mean((tokens % 2 == 0).astype(jnp.float32), axis=1)},
     )  # fmt: skip
@@ -69,8 +70,9 @@ def config(pieces, diagnostics=True):
         hidden=w.HIDDEN, layers=w.LAYERS, heads=w.HEADS, kv_heads=w.KV_HEADS, mlp=w.MLP, rope_theta=w.ROPE_THETA, tie_embeddings=True
     )
     changes = {
-        "task": (f"{__spec__.name if __spec__ else 'benchmarks.pojax_step'}:random_tokens", {}), "model": ("qwen2", sizes), "optimizer": ("adamw", adamw),
-        "batch_prompts": w.PROMPTS, "prompt_tokens": w.PROMPT_TOKENS, "response_tokens": w.RESPONSE_TOKENS, "warm_start": None, "run.diagnostics": diagnostics,
+        "task": ("benchmarks.pojax_step:random_tokens", {}), "model": ("qwen2", sizes), "optimizer": ("adamw", adamw),
+        "batch_prompts": w.PROMPTS, "prompt_tokens": w.PROMPT_TOKENS, "response_tokens": w.RESPONSE_TOKENS,
+        "warm_start": None, "run.diagnostics": diagnostics,
     }  # fmt: skip
     return configs.override(base, changes)
 

@@ -1,7 +1,7 @@
 """What every config shares: a preset sets model, task and sizes, never the method.
 
-    config = common.base("tiny")
-    config.method = dict(...)
+config = common.base("tiny")
+config.method = dict(...)
 """
 
 from ml_collections import ConfigDict
@@ -12,12 +12,19 @@ PRESETS = ("tiny",)
 def sft(aggregate="token_mean"):
     """The supervised method of the warm start: the likelihood of worked solutions."""
     return dict(
-        family="supervised", curricula=("uniform", {}), rollouts=("demonstrations", {}), losses=[("negative_log_likelihood", {})], aggregate=aggregate
+        family="supervised",
+        curricula=("uniform", {}),
+        rollouts=("demonstrations", {}),
+        losses=[("negative_log_likelihood", {})],
+        aggregate=aggregate,
     )
 
 
 def base(preset="tiny"):
-    """Everything but the method. tiny: a 2-layer decoder that adds two-digit numbers and writes the sum from its lowest digit on, for a laptop's CPU."""
+    """Everything but the method.
+
+    tiny, for a laptop's CPU: a 2-layer decoder adds two-digit numbers and writes the sum from its lowest digit on.
+    """
     if preset not in PRESETS:
         raise ValueError(f"preset: found {preset!r}, allowed: {', '.join(PRESETS)}")
     config = ConfigDict()
@@ -34,5 +41,7 @@ def base(preset="tiny"):
     config.evaluation = dict(problems=512, samples=4, validation_problems=128)
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
     config.init_from = None
-    config.run = dict(steps=500, checkpoint_every=100, keep=3, eval_every=50, log_samples_every=100, diagnostics=True, tensorboard=True, wandb=None)
+    config.run = dict(
+        steps=500, checkpoint_every=100, keep=3, eval_every=50, log_samples_every=100, diagnostics=True, tensorboard=True, wandb=None
+    )
     return config

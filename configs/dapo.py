@@ -1,4 +1,4 @@
-"""DAPO (ByteDance, arXiv 2503.14476): GRPO with clip-higher, dynamic sampling, one weight per token, and a soft penalty for overlong responses.
+"""DAPO (ByteDance, arXiv 2503.14476): GRPO with clip-higher, dynamic sampling, one weight per token, an overlong penalty.
 
 Groups that are all right or all wrong are replaced by fresh prompts until the batch is full. The penalty falls linearly over the last
 `cache` tokens before the limit. No KL. Paper: 16 responses, 512 prompts, 16 updates per rollout, clip 0.2 and 0.28, limit 20480 with a

@@ -1,4 +1,4 @@
-"""GRPO (DeepSeekMath, arXiv 2402.03300): rewards standardised in the group of responses to a prompt, PPO-clip, KL to the reference in the loss.
+"""GRPO (DeepSeekMath, arXiv 2402.03300): rewards standardised in the group of a prompt, PPO-clip, KL to the reference in the loss.
 
 Against REINFORCE: the advantage (group mean and standard deviation in place of a learned value), the clip, the k3 term, one weight per
 sequence. Paper: 64 responses, KL 0.04, learning rate 1e-6, 1024 tokens, batch 1024, one update per rollout.

@@ -1,7 +1,7 @@
-"""SPO, Single-stream Policy Optimization (Tencent, arXiv 2509.13232): one response per prompt, a persistent success rate per prompt as its baseline.
+"""SPO, Single-stream Policy Optimization (Tencent, arXiv 2509.13232): one response per prompt, its success rate as the baseline.
 
 A table holds a Beta law for every prompt of the data set. It forgets the faster, the more the policy has moved on the prompt's previous
-response (the view `previous`), is the baseline before the update and is written after it; prompts of uncertain outcome are drawn more often.
+response (the view `previous`), is the baseline before the update and is written after it; uncertain prompts are drawn more often.
 Paper: 1024 prompts, clip 0.2 and 0.28, dual clip 10, no KL, minibatches of 128, learning rate 1e-6.
 
     python -m pojax.train --config=configs/spo_single_stream.py --workdir=/tmp/spo_single_stream

@@ -1,8 +1,9 @@
 """BNPO on SVAMP (arXiv 2103.07191): English word problems, answered by an equation that a parser checks.
 
-Warm start on the worked equations of the training split, reinforcement learning on whether the equation, parsed and never evaluated as code, has the
-right value. There is no official split, and half of a random test split shares its sentence with a training row up to the numbers: problems whose
-sentence is equal with its numbers masked stay in one split. A sentencepiece tokenizer is trained on the training split.
+Warm start on the worked equations of the training split, reinforcement learning on whether the equation, parsed and never evaluated as
+code, has the right value. There is no official split, and half of a random test split shares its sentence with a training row up to the
+numbers: problems whose sentence is equal with its numbers masked stay in one split. A sentencepiece tokenizer is trained on the training
+split.
 
     python -m pojax.train --config=configs/svamp.py --config.task.path=SVAMP.json --workdir=/tmp/svamp
 """

@@ -3,8 +3,9 @@
     python -m experiments.learns                                     # all configs, five seeds
     python -m experiments.learns --configs=bnpo,grpo --seeds=2 --steps=50
 
-Arms x seeds on the preset `tiny`. A seed's warm start is trained once and shared by all arms through `init_from`. Decision rule, fixed before
-running: a method learns if the lower end of the 95% interval (Student's t over seeds) of its paired gain in held-out pass@1 is above 0.
+Arms x seeds on the preset `tiny`. A seed's warm start is trained once and shared by all arms through `init_from`. Decision rule, fixed
+before running: a method learns if the lower end of the 95% interval (Student's t over seeds) of its paired gain in held-out pass@1 is
+above 0.
 Rows are written as runs finish, and a run that is done is not run again: the command may be stopped and started at will.
 Writes results/learns.json, learns.md and learns.png beside this file; runs themselves go to runs/learns.
 """
@@ -16,7 +17,8 @@ import statistics
 import sys
 from typing import Any
 
-from pojax import commands, config as configs, train
+from pojax import commands, train
+from pojax import config as configs
 from pojax.binding import ConfigError
 from pojax.environment import versions_and_features
 
@@ -41,14 +43,26 @@ def run_arm(arm: str, seed: int, steps: int | None, runs: pathlib.Path) -> dict[
     if not (warm / "summary.json").exists():
         print(f"warm start, seed {seed}", flush=True)
         phase = configs.plain(base.warm_start)
-        changes = {"method": phase["method"], "optimizer": phase["optimizer"], "batch_prompts": phase["batch_prompts"], "run.steps": phase["steps"]}
+        changes = {
+            "method": phase["method"],
+            "optimizer": phase["optimizer"],
+            "batch_prompts": phase["batch_prompts"],
+            "run.steps": phase["steps"],
+        }
         train.run(configs.override(base, {**changes, "warm_start": None}), warm, say=lambda _: None)
     print(f"{arm}, seed {seed}", flush=True)
     changes = {"warm_start": None, "init_from": str(warm)} | ({"run.steps": steps} if steps else {})
     summary = train.run(configs.override(base, changes), runs / f"{arm}-{seed}", say=lambda _: None)
     if not summary["finished"]:
         raise KeyboardInterrupt
-    return {"arm": arm, "seed": seed, "steps": summary["steps"], "before": summary["pass_at_1_before"], "after": summary["pass_at_1_after"], "seconds": summary["seconds"]}
+    return {
+        "arm": arm,
+        "seed": seed,
+        "steps": summary["steps"],
+        "before": summary["pass_at_1_before"],
+        "after": summary["pass_at_1_after"],
+        "seconds": summary["seconds"],
+    }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -89,9 +103,12 @@ def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
 def write(rows: list[dict[str, Any]], folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     features = versions_and_features()
-    (folder / "learns.json").write_text(json.dumps({"rows": rows, "versions": {k: features[k] for k in ("python", "pojax", "jax", "cpu_cores")}}, indent=1) + "\n")
+    (folder / "learns.json").write_text(
+        json.dumps({"rows": rows, "versions": {k: features[k] for k in ("python", "pojax", "jax", "cpu_cores")}}, indent=1) + "\n"
+    )
     steps = ", ".join(sorted({str(row["steps"]) for row in rows}))
-    text = f"# Does every method learn?\n\n`python -m experiments.learns`, {steps} iterations of reinforcement learning from a warm start shared by the arms of a seed.\n\n"
+    how = f"`python -m experiments.learns`, {steps} iterations of reinforcement learning from a warm start shared by the arms of a seed."
+    text = f"# Does every method learn?\n\n{how}\n\n"
     (folder / "learns.md").write_text(text + table(rows) + "\n\n![gains](learns.png)\n")
     plot(rows, folder / "learns.png")
 

@@ -194,7 +194,9 @@ def look(scope: Scope, name: str) -> Any:
     return value
 
 
-def bind(slot: str, value: Any, path: str, known: Mapping[str, str] | None, noun: str | None = None, lazy: frozenset[str] = frozenset()) -> Bound:
+def bind(
+    slot: str, value: Any, path: str, known: Mapping[str, str] | None, noun: str | None = None, lazy: frozenset[str] = frozenset()
+) -> Bound:
     """Bind the entry `(name, dict)` of a config slot.
 
     known: {name: where it comes from} of everything that the function may read; None = the caller checks the names later.
@@ -213,7 +215,14 @@ def bind(slot: str, value: Any, path: str, known: Mapping[str, str] | None, noun
 
 
 def bind_function(
-    slot: str, fn: Callable[..., Any], name: str, keywords: dict[str, Any], path: str, known: Mapping[str, str] | None, written: tuple[str, ...], lazy: frozenset[str]
+    slot: str,
+    fn: Callable[..., Any],
+    name: str,
+    keywords: dict[str, Any],
+    path: str,
+    known: Mapping[str, str] | None,
+    written: tuple[str, ...],
+    lazy: frozenset[str],
 ) -> Bound:
     takes = signature(fn)
     unknown = [k for k in keywords if k not in takes.data and k not in takes.hypers]
@@ -231,7 +240,9 @@ def bind_function(
     return bound
 
 
-def _bind_data(bound: Bound, name: str, parameter: str, required: bool, keywords: dict[str, Any], known: Mapping[str, str] | None, lazy: frozenset[str]) -> None:
+def _bind_data(
+    bound: Bound, name: str, parameter: str, required: bool, keywords: dict[str, Any], known: Mapping[str, str] | None, lazy: frozenset[str]
+) -> None:
     field = keywords.get(parameter, parameter)
     if not isinstance(field, str):
         raise ConfigError(f"{bound.path}.{parameter}: {parameter!r} is data of {name}: found {field!r}, allowed: the name of a field")
@@ -243,7 +254,9 @@ def _bind_data(bound: Bound, name: str, parameter: str, required: bool, keywords
         raise ConfigError(f"{bound.path}.{parameter}: {name} reads {field!r}, which nothing provides here; {near(field, known)}")
 
 
-def _bind_hyper(bound: Bound, slot: str, name: str, parameter: str, kind: str, value: Any, known: Mapping[str, str] | None, lazy: frozenset[str]) -> None:
+def _bind_hyper(
+    bound: Bound, slot: str, name: str, parameter: str, kind: str, value: Any, known: Mapping[str, str] | None, lazy: frozenset[str]
+) -> None:
     path = f"{bound.path}.{parameter}"
     if value is None or kind == "static":
         if kind == "static" and (isinstance(value, float) or is_entry(value)):
@@ -292,7 +305,9 @@ def check_number(value: Any, path: str) -> Any:
                 found = "none was given" if number is _EMPTY else f"found {number!r}"
                 raise ConfigError(f"{path}.{parameter}: schedule {name} needs a number: {found}")
         return fn, numbers
-    if isinstance(value, bool) or not (isinstance(value, int | float) or (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.number))):
+    if isinstance(value, bool) or not (
+        isinstance(value, int | float) or (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.number))
+    ):
         raise ConfigError(f"{path}: found {value!r}, allowed: a number, a schedule (name, dict) or the name of a field")
     return value
 
@@ -300,7 +315,10 @@ def check_number(value: Any, path: str) -> Any:
 def hyper_arrays(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """The flat dict of traced hyper-parameters that the jitted steps take: {path: array, or the arrays of a schedule}."""
     dtype = jnp.result_type(float)  # a Python number in its place would be another entry of the compile cache
-    return {p: {k: jnp.asarray(v, dtype) for k, v in n[1].items()} if isinstance(n, tuple) else jnp.asarray(n, dtype) for p, n in sorted(numbers.items())}
+    return {
+        p: {k: jnp.asarray(v, dtype) for k, v in n[1].items()} if isinstance(n, tuple) else jnp.asarray(n, dtype)
+        for p, n in sorted(numbers.items())
+    }
 
 
 def resolve(numbers: Mapping[str, Any], hyper: Mapping[str, Any], step: Any) -> dict[str, Any]:

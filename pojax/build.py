@@ -13,7 +13,8 @@ from pojax.binding import ConfigError, near
 from pojax.learners import Learner, group, supervised
 from pojax.learners import state as states
 from pojax.learners.services import Source, abstract_arrangement, make_source
-from pojax.program import Program, bind_method
+from pojax.method import bind_method
+from pojax.program import Program
 from pojax.sharding import Layout, check_batch, make_layout
 from pojax.types import LearnerState
 
@@ -105,8 +106,12 @@ def _check_family(method: Mapping[str, Any], at: str, allowed: tuple[str, ...]) 
 
 def _bind(tree: dict[str, Any], method: Mapping[str, Any], source: Source, at: str, optimizer: Any, prompts: int) -> Program:
     sizes = {"num_prompts": source.size, "batch_prompts": prompts, "response_tokens": source.response_tokens}
-    sampling = {f"sampling.{k}": tree["sampling"][k] for k in ("top_k", "top_p", "min_p")} if method.get("family", "group") != "supervised" else {}
-    return bind_method(method, sizes=sizes, arrange=abstract_arrangement(source, sizes), default_optimizer=optimizer, at=at, sampling=sampling)
+    sampling = (
+        {f"sampling.{k}": tree["sampling"][k] for k in ("top_k", "top_p", "min_p")} if method.get("family", "group") != "supervised" else {}
+    )
+    return bind_method(
+        method, sizes=sizes, arrange=abstract_arrangement(source, sizes), default_optimizer=optimizer, at=at, sampling=sampling
+    )
 
 
 def make_task(tree: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -123,7 +128,9 @@ def make_model(tree: Mapping[str, Any], vocab_size: int) -> models.DecoderConfig
     if keywords.get("context", context) < context:
         raise ConfigError(f"model.context: found {keywords['context']}, allowed: at least prompt_tokens + response_tokens = {context}")
     if keywords.get("vocab_size", vocab_size) != vocab_size:
-        raise ConfigError(f"model.vocab_size: found {keywords['vocab_size']}, allowed: {vocab_size}, the vocabulary of the task's tokenizer")
+        raise ConfigError(
+            f"model.vocab_size: found {keywords['vocab_size']}, allowed: {vocab_size}, the vocabulary of the task's tokenizer"
+        )
     fields = [f.name for f in dataclasses.fields(models.DecoderConfig)]
     for key in keywords:
         if key not in fields:

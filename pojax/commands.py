@@ -9,8 +9,10 @@ from pojax.binding import ConfigError, near
 
 FLAGS = ("config", "workdir", "print", "help")
 HELP = {
-    "train": "Train what the config says, or go on where the workdir stopped. --config=FILE.py[:PRESET]; --config.PATH=VALUE changes one value\n"
-    "(--config.run.steps=20 --config.method.losses.ppo_clip.epsilon=0.1); --print shows the resolved config, shapes and batches, and stops.",
+    "train": "Train what the config says, or go on where the workdir stopped. --config=FILE.py[:PRESET]; "
+    "--config.PATH=VALUE changes one value\n"
+    "(--config.run.steps=20 --config.method.losses.ppo_clip.epsilon=0.1); --print shows the resolved config, "
+    "shapes and batches, and stops.",
     "explain": "Print the bound program of the config: what every function reads and writes, and the forward passes of an iteration.",
 }
 
@@ -27,7 +29,11 @@ class Arguments(NamedTuple):
 
 def parse(argv: list[str], command: str, needs: tuple[str, ...] = ("config",)) -> Arguments:
     """Read the command line; ConfigError with the usage for what it does not know."""
-    usage = f"python -m pojax.{command} " + " ".join(f"--{n}=..." for n in needs) + (" [--config.<path>=<value> ...]" if "config" in needs else "")
+    usage = (
+        f"python -m pojax.{command} "
+        + " ".join(f"--{n}=..." for n in needs)
+        + (" [--config.<path>=<value> ...]" if "config" in needs else "")
+    )
     spec, workdir, show, changes = None, None, False, {}
     if "--help" in argv or "-h" in argv:
         raise Help(f"usage: {usage}\n{HELP[command]}")

@@ -39,10 +39,21 @@ class Evaluator:
         everywhere = job.layout.replicated()
 
         def draw(params: Any, keys: Any, prompts: Prompts, temperature: Any) -> Samples:
-            return services.sample_rows(self.source, job.layout, job.model["policy"], params, keys, prompts, temperature=temperature, end_tokens=self.source.end_tokens)
+            return services.sample_rows(
+                self.source,
+                job.layout,
+                job.model["policy"],
+                params,
+                keys,
+                prompts,
+                temperature=temperature,
+                end_tokens=self.source.end_tokens,
+            )
 
         self._draw = jax.jit(draw, out_shardings=everywhere)  # every process sees every row: verdicts are counted on the host
-        self._verify = jax.jit(lambda indices, samples: services.verify_on_device(self.source, indices, samples)) if self.source.on_device else None
+        self._verify = (
+            jax.jit(lambda indices, samples: services.verify_on_device(self.source, indices, samples)) if self.source.on_device else None
+        )
 
     def sample_rows(self, params: Any, indices: Any, keys: Any, temperature: Any) -> Samples:
         prompts = jax.tree.map(lambda x: x[np.asarray(indices)], self.source.prompts)
@@ -78,7 +89,8 @@ def report_of(evaluator: Evaluator, params: Any, votes: bool = True) -> dict[str
 
 def headline(report: dict[str, Any], split: str = "held_out") -> str:
     low, high = report["interval"]
-    return f"pass@1 {report['pass_at_1']:.1%} [{low:.1%}, {high:.1%}], greedy {report['greedy']:.1%} ({report['problems']} {split.replace('_', '-')} problems x {report['samples']} samples)"
+    counted = f"{report['problems']} {split.replace('_', '-')} problems x {report['samples']} samples"
+    return f"pass@1 {report['pass_at_1']:.1%} [{low:.1%}, {high:.1%}], greedy {report['greedy']:.1%} ({counted})"
 
 
 def show_examples(before: dict[str, Any] | None, after: dict[str, Any], say: Callable[[str], None]) -> None:
@@ -100,7 +112,9 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate_workdir(workdir: str | None = None, split: str = "held_out", samples: str = "4", problems: str | None = None) -> str:
     """Measure the newest checkpoint of a run; also written to `evaluation_SPLIT.json` there. ValueError for a folder that holds no run."""
     if workdir is None:
-        raise ConfigError("--workdir is missing; usage: python -m pojax.evaluate --workdir=... [--split=held_out] [--samples=4] [--problems=512]")
+        raise ConfigError(
+            "--workdir is missing; usage: python -m pojax.evaluate --workdir=... [--split=held_out] [--samples=4] [--problems=512]"
+        )
     folder = pathlib.Path(workdir)
     for name, value in (("samples", samples), ("problems", problems)):
         if value is not None and not (value.isdecimal() and int(value) > 0):
@@ -116,7 +130,12 @@ def evaluate_workdir(workdir: str | None = None, split: str = "held_out", sample
     params = checkpointing.load_params(folder / "checkpoints", checkpointing.abstract(job.init().params), say=say)
     report = report_of(evaluator, params)
     write_json(folder / f"evaluation_{split}.json", report)
-    lines = [headline(report, split), f"pass@k {report['pass_at_k']}", f"maj@k {report['maj_at_k']}", f"length {report['length']:.1f} tokens, truncated {report['truncated']:.1%}"]
+    lines = [
+        headline(report, split),
+        f"pass@k {report['pass_at_k']}",
+        f"maj@k {report['maj_at_k']}",
+        f"length {report['length']:.1f} tokens, truncated {report['truncated']:.1%}",
+    ]
     return "\n".join([*lines, f"{folder / f'evaluation_{split}.json'}"])
 
 

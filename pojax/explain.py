@@ -24,7 +24,11 @@ def number(value: Any) -> str:
 
 def call(bound: Bound) -> str:
     """`group_normalize(rewards, groups; epsilon=1e-06, ddof=1)`: what it reads, then its hyper-parameters."""
-    data = [name if name == parameter else f"{parameter}={name}" for parameter, name in bound.reads.items() if not (parameter == "components" and bound.weights)]
+    data = [
+        name if name == parameter else f"{parameter}={name}"
+        for parameter, name in bound.reads.items()
+        if not (parameter == "components" and bound.weights)
+    ]
     hypers = [f"{k}={number(bound.numbers[path])}" for k, path in bound.traced.items()]
     hypers += [f"{field}: {number(bound.numbers[path])}" for fields in bound.weights.values() for field, path in fields.items()]
     hypers += [f"{k}={name}" for k, name in bound.field_hypers.items()] + [f"{k}={call(rule)}" for k, rule in bound.rules.items()]
@@ -46,10 +50,13 @@ def _term(term: Term) -> str:
 
 def _update(program: Program, update: Update) -> list[str]:
     turn = "" if update.every == 1 and update.after == 0 else f", every {update.every} iterations from iteration {update.after} on"
-    whole = f"blocks of {program.block} rows kept whole" if update.whole else "rows shuffled" if update.minibatches > 1 else "all rows at once"
+    whole = (
+        f"blocks of {program.block} rows kept whole" if update.whole else "rows shuffled" if update.minibatches > 1 else "all rows at once"
+    )
     lines = [
         f"update {update.name}: trains {', '.join(update.trains)} with {call(update.optimizer)}{turn}",
-        f"  {update.epochs} epochs x {update.minibatches} minibatches of {program.rows // update.minibatches} rows x {update.microbatches} micro-batches ({whole})",
+        f"  {update.epochs} epochs x {update.minibatches} minibatches of {program.rows // update.minibatches} rows "
+        f"x {update.microbatches} micro-batches ({whole})",
     ]
     lines += [f"  {', '.join(rule.writes)} <- {call(rule)}    [per minibatch, current outputs]" for rule in update.per_minibatch]
     return [*lines, "  minimises the sum of", *(_term(term) for term in update.terms)]
@@ -62,8 +69,13 @@ def passes(program: Program) -> list[str]:
         kinds: dict[tuple[str, str, str], list[str]] = {}
         for name in names:
             output = program.outputs[name]
-            kinds.setdefault((output.tree or ("start" if moment.startswith("before") else "current"), output.view, output.role), []).append(name)
-        lines += [f"{moment}: {role} of {tree}{f' on {view}' if view else ''} for {', '.join(given)}" for (tree, view, role), given in kinds.items()]
+            kinds.setdefault((output.tree or ("start" if moment.startswith("before") else "current"), output.view, output.role), []).append(
+                name
+            )
+        lines += [
+            f"{moment}: {role} of {tree}{f' on {view}' if view else ''} for {', '.join(given)}"
+            for (tree, view, role), given in kinds.items()
+        ]
     for update in program.updates:
         detached = [n for n in update.rule_outputs if not program.outputs[n].tree]
         extra = f", and once more for {', '.join(detached)}" if detached and update.microbatches > 1 else ""
@@ -74,7 +86,10 @@ def passes(program: Program) -> list[str]:
 def explain(program: Program) -> str:
     """The bound program as text."""
     sizes = program.sizes
-    lines = [f"family {program.family}: {sizes['batch_prompts']} prompts of {sizes['num_prompts']}, {program.rows} rows in blocks of {program.block}, up to {sizes['response_tokens']} response tokens"]
+    lines = [
+        f"family {program.family}: {sizes['batch_prompts']} prompts of {sizes['num_prompts']}, "
+        f"{program.rows} rows in blocks of {program.block}, up to {sizes['response_tokens']} response tokens"
+    ]
     lines += [f"table {name} <- {call(init)}" for name, (init, _) in program.trackers.items()]
     lines += [f"{', '.join(program.curriculum.writes)} <- {call(program.curriculum)}", f"rollout <- {call(program.arrangement)}"]
     lines += [f"  {name} {list(x.shape)} {x.dtype}" for name, x in sorted(program.fields.items())]
@@ -87,7 +102,9 @@ def explain(program: Program) -> str:
     for update in program.updates:
         lines += _update(program, update)
     lines += [f"copy {name} <- {call(rule)}" for name, rule in program.copies.items()]
-    lines += [f"table {name} <- {call(update)}{_at(program, update, 'the updated policy')}" for name, (_, update) in program.trackers.items()]
+    lines += [
+        f"table {name} <- {call(update)}{_at(program, update, 'the updated policy')}" for name, (_, update) in program.trackers.items()
+    ]
     return "\n".join([*lines, "forward passes of an iteration, sampling apart:", *(f"  {line}" for line in passes(program))])
 
 
@@ -110,10 +127,15 @@ def show(job: Job) -> str:
     for phase in job.phases:
         program, prompts = phase.learner.program, phase.learner.program.sizes["batch_prompts"]
         tokens = program.rows * (job.config["prompt_tokens"] + job.config["response_tokens"])
-        lines.append(f"{phase.name}: {prompts} prompts x {program.rows // prompts} = {program.rows} rows, at most {tokens:,} tokens an iteration")
+        lines.append(
+            f"{phase.name}: {prompts} prompts x {program.rows // prompts} = {program.rows} rows, at most {tokens:,} tokens an iteration"
+        )
         for u in program.updates:
             size = program.rows // u.minibatches
-            lines.append(f"  update {u.name}: {u.epochs} x {u.minibatches} optimiser steps of {size} rows in {u.microbatches} pieces of {size // u.microbatches}")
+            lines.append(
+                f"  update {u.name}: {u.epochs} x {u.minibatches} optimiser steps of {size} rows "
+                f"in {u.microbatches} pieces of {size // u.microbatches}"
+            )
     return "\n".join([*lines, "", explain_job(job)])
 
 

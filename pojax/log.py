@@ -78,7 +78,10 @@ class Log:
         program = self.job.phases[0 if prefix else -1].learner.program
         trains = next(u.trains for u in program.updates if u.name == update)
         shapes = {role: models.logical_axes(self.job.model[role]) for role in trains}
-        paths = ["/".join(str(k.key) for k in path) for path, _ in jax.tree_util.tree_leaves_with_path(shapes, is_leaf=lambda x: isinstance(x, tuple))]
+        paths = [
+            "/".join(str(k.key) for k in path)
+            for path, _ in jax.tree_util.tree_leaves_with_path(shapes, is_leaf=lambda x: isinstance(x, tuple))
+        ]
         where = ", ".join(p for p, c in zip(paths, counts, strict=True) if c)
         self.say(f"update {update}: {int(counts.max())} steps skipped, gradient not finite in {where}")
 
@@ -87,9 +90,14 @@ class Log:
         batch = jax.device_get(self.replicate(batch))
         if jax.process_index():
             return
-        fields = {name: np.asarray(value) for name, value in batch.fields().items()} | {name: np.asarray(v) for name, v in jax.device_get(rows).items()}
+        fields = {name: np.asarray(value) for name, value in batch.fields().items()} | {
+            name: np.asarray(v) for name, v in jax.device_get(rows).items()
+        }
         tokenizer = self.job.tasks["train"].tokenizer
-        text = [tokenizer.decode([int(t) for t, m in zip(tokens, mask, strict=True) if m]) for tokens, mask in zip(batch.tokens, batch.mask, strict=True)]
+        text = [
+            tokenizer.decode([int(t) for t, m in zip(tokens, mask, strict=True) if m])
+            for tokens, mask in zip(batch.tokens, batch.mask, strict=True)
+        ]
         diagnostics.write_samples(self.folder / "samples" / f"{step}.npz", fields, text)
 
     def write(self, step: int, line: dict[str, int | float]) -> None:
@@ -109,4 +117,3 @@ class Log:
     def totals(self) -> dict[str, Any]:
         """Seconds of each phase in this process, compilations and evaluation included, and tokens learned from."""
         return {"seconds_by_phase": dict(self.seconds), "tokens": self.tokens, "compilations": _compilations[0]}
-

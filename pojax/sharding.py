@@ -56,7 +56,9 @@ class Layout(NamedTuple):
 
     def params(self, axes: Any, shapes: Any) -> Any:
         """Shardings of a parameter tree from its logical axes; a dimension that a mesh axis does not divide is not split by it."""
-        return jax.tree.map(lambda names, x: NamedSharding(self.mesh, self.spec(names, x.shape)), axes, shapes, is_leaf=lambda n: isinstance(n, tuple))
+        return jax.tree.map(
+            lambda names, x: NamedSharding(self.mesh, self.spec(names, x.shape)), axes, shapes, is_leaf=lambda n: isinstance(n, tuple)
+        )
 
     def spec(self, names: tuple[str | None, ...], shape: tuple[int, ...]) -> P:
         spec = []
@@ -69,8 +71,11 @@ class Layout(NamedTuple):
         return P(*spec)
 
     def like_params(self, tree: Any, params: Any, shardings: Any) -> Any:
-        """Shardings of a tree that holds arrays shaped like parameters (an optimiser state): those of the parameter whose path ends theirs."""
-        known = {jax.tree_util.keystr(path): (x.shape, s) for (path, x), s in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(shardings), strict=True)}
+        """Shardings of a tree that holds arrays shaped like parameters (an optimiser state), found by their paths."""
+        known = {
+            jax.tree_util.keystr(path): (x.shape, s)
+            for (path, x), s in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(shardings), strict=True)
+        }
 
         def find(path: Any, x: Any) -> NamedSharding:
             name = jax.tree_util.keystr(path)
@@ -83,7 +88,7 @@ class Layout(NamedTuple):
 
     def scope(self) -> Any:
         """Context in which to trace a model, so that its logical constraints on activations hold."""
-        return nn.logical_axis_rules([(name, axes) for name, axes in RULES.items()])
+        return nn.logical_axis_rules(list(RULES.items()))
 
 
 def make_layout(sizes: Mapping[str, int], devices: Any = None) -> Layout:
@@ -100,14 +105,17 @@ def make_layout(sizes: Mapping[str, int], devices: Any = None) -> Layout:
     if -1 in shape and count % given == 0:
         shape[shape.index(-1)] = count // given
     if math.prod(shape) != count:
-        raise ValueError(f"mesh: {' x '.join(f'{a}={s}' for a, s in zip(AXES, shape, strict=True))} is not the {count} devices; allowed: sizes whose product is {count}")
+        raise ValueError(
+            f"mesh: {' x '.join(f'{a}={s}' for a, s in zip(AXES, shape, strict=True))} is not the {count} devices; "
+            f"allowed: sizes whose product is {count}"
+        )
     array = np.asarray(devices).reshape(shape)
     # Auto axes: with Explicit ones (the default) flax's logical constraints and gathers over sharded axes raise.
     return Layout(Mesh(array, AXES, axis_types=(AxisType.Auto,) * len(AXES)))
 
 
 def check_batch(layout: Layout, rows: int, prompts: int, model: Any, pieces: int = 1) -> None:
-    """ValueError, with the legal values, where rows, prompts or heads do not divide the mesh. pieces: micro-batches that the rows are cut into."""
+    """ValueError, with the legal values, where rows, prompts or heads do not divide the mesh. pieces: that rows are cut into."""
     shards, tensor = layout.row_shards(), layout.mesh.shape["tensor"]
     for key, number in (("rows of a batch", rows), ("rows of a micro-batch", rows // pieces), ("batch_prompts", prompts)):
         if number % shards:

@@ -27,14 +27,17 @@ from pojax.log import Log
 from pojax.types import LearnerState
 from pojax.workdir import check_init_from, claim_workdir, open_workdir, read_json, write_json
 
+BEFORE = (("pass_at_1", "", "pass_at_1"), ("pass_at_1", "_interval", "interval"), ("greedy", "", "greedy"))
 OnStep = Callable[[int, dict[str, int | float]], None]
 
 
-def run(config: Any, workdir: str | pathlib.Path, on_step: OnStep | None = None, say: Callable[[str], None] | None = None) -> dict[str, Any]:
+def run(
+    config: Any, workdir: str | pathlib.Path, on_step: OnStep | None = None, say: Callable[[str], None] | None = None
+) -> dict[str, Any]:
     """Train to `config.run.steps` iterations and return the summary; goes on where the workdir stopped.
 
-    on_step(step, metrics) is called after every iteration. Raises ValueError for a config that cannot run, OSError for a folder that cannot be
-    written. Where it is interrupted (Ctrl-C, SIGTERM) it saves, and the summary has `finished` False.
+    on_step(step, metrics) is called after every iteration. Raises ValueError for a config that cannot run, OSError for a folder that
+    cannot be written. Where it is interrupted (Ctrl-C, SIGTERM) it saves, and the summary has `finished` False.
     """
     writer, started = jax.process_index() == 0, time.time()
     say = say or (_say if writer else lambda line: None)
@@ -48,7 +51,9 @@ def run(config: Any, workdir: str | pathlib.Path, on_step: OnStep | None = None,
     with Checkpoints(folder / "checkpoints", keep=settings["keep"], say=say) as checkpoints, _Interrupt() as interrupt:
         state, step = _start(job, checkpoints, say)
         if step > last:
-            raise ConfigError(f"run.steps: found {settings['steps']}, allowed: {step - job.warm_steps} or more, which {folder} has done already")
+            raise ConfigError(
+                f"run.steps: found {settings['steps']}, allowed: {step - job.warm_steps} or more, which {folder} has done already"
+            )
         claim_workdir(folder, job, writer)
         summary = read_json(folder / "summary.json")
         if step == last and summary and summary["steps"] == settings["steps"]:
@@ -141,14 +146,17 @@ def _iterate(phase: Phase, state: LearnerState, step: int, log: Log) -> tuple[Le
     return state, line
 
 
-def _finish(job: Job, state: LearnerState, held_out: Evaluator, folder: pathlib.Path, log: Log, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+def _finish(
+    job: Job, state: LearnerState, held_out: Evaluator, folder: pathlib.Path, log: Log, seconds: float, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Held-out pass@1 after, beside the one before; summary, curve, samples."""
     before, after = read_json(folder / "before.json"), report_of(held_out, state.params)
     curve = plots.curve(folder) if jax.process_index() == 0 else None
     summary = {
-        "finished": True, "steps": job.config["run"]["steps"], "iterations": int(state.step), "seconds": seconds, "state_sha256": checkpointing.digest(state),
+        "finished": True, "steps": job.config["run"]["steps"], "iterations": int(state.step), "seconds": seconds,
+        "state_sha256": checkpointing.digest(state),
         "pass_at_1_after": after["pass_at_1"], "pass_at_1_after_interval": after["interval"], "greedy_after": after["greedy"],
-        **({"pass_at_1_before": before["pass_at_1"], "pass_at_1_before_interval": before["interval"], "greedy_before": before["greedy"]} if before else {}),
+        **{f"{name}_before{end}": before[key] for name, end, key in BEFORE if before},
         **environment.versions_and_features(), **log.totals(),
     }  # fmt: skip
     if jax.process_index() == 0:

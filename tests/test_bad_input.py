@@ -71,7 +71,11 @@ def test_prompts_of_every_split_must_fit(split, tmp_path, capsys):
 def test_data_files(content, words, tmp_path, capsys):
     if content is not None:
         (tmp_path / "rows.jsonl").write_text(content)
-    message = refused(capsys, tmp_path / "run", f"--config.task=('json_lines',dict(path={str(tmp_path / 'rows.jsonl')!r}))".replace("dict(path=", "{'path':").replace("))", "})"))
+    message = refused(
+        capsys,
+        tmp_path / "run",
+        f"--config.task=('json_lines',dict(path={str(tmp_path / 'rows.jsonl')!r}))".replace("dict(path=", "{'path':").replace("))", "})"),
+    )
     assert all(word in message for word in words), message
     assert not (tmp_path / "run").exists()
 
@@ -115,7 +119,9 @@ def test_parameters_of_another_vocabulary_or_model(finished, one_device, tmp_pat
     config, workdir = finished
     for alphabet, tokens in (("0123456789+=é", 15), (TOKENIZER.alphabet[::-1], 22)):
         other = override(config, {"init_from": str(workdir), "task": ("runs:sums", dict(alphabet=alphabet))})
-        with pytest.raises(ValueError, match=rf"init_from: .*its tokenizer and that of the task differ: 22 tokens .* and {tokens} tokens .*same vocabulary"):
+        with pytest.raises(
+            ValueError, match=rf"init_from: .*its tokenizer and that of the task differ: 22 tokens .* and {tokens} tokens .*same vocabulary"
+        ):
             train.run(other, tmp_path / "run", say=lambda line: None)
     wider = override(config, {"init_from": str(workdir), "model.hidden": 32})
     with pytest.raises(ValueError, match=r"init_from: checkpoint .*params/policy/.* is \(.*expected \(") as error:

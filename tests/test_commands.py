@@ -20,12 +20,19 @@ def typed(module, capsys, *arguments):
 
 def test_print_shows_the_run_and_stops(tmp_path, capsys):
     workdir = tmp_path / "run"
-    code, out, err = typed(train, capsys, CONFIG, f"--workdir={workdir}", "--print", "--config.batch_prompts=16", "--config.method.losses.ppo_clip.epsilon=0.3")
+    code, out, err = typed(
+        train, capsys, CONFIG, f"--workdir={workdir}", "--print", "--config.batch_prompts=16", "--config.method.losses.ppo_clip.epsilon=0.3"
+    )
     assert code == 0 and err == "" and not workdir.exists()
     shown = json.loads(out[out.index("{") : out.index("== parameters ==")])
-    assert shown["batch_prompts"] == 16 and shown["method"]["losses"][0] == ["ppo_clip", {"epsilon": 0.3, "epsilon_high": 0.28, "dual_clip": 10.0}]
+    assert shown["batch_prompts"] == 16 and shown["method"]["losses"][0] == [
+        "ppo_clip",
+        {"epsilon": 0.3, "epsilon_high": 0.28, "dual_clip": 10.0},
+    ]
     vocabulary, hidden, mlp = 22, 16, 32
-    layer = 4 * (hidden * hidden + hidden) - hidden + 3 * hidden * mlp + 2 * hidden  # four projections, biases but for the output's, SwiGLU, two norms
+    layer = (
+        4 * (hidden * hidden + hidden) - hidden + 3 * hidden * mlp + 2 * hidden
+    )  # four projections, biases but for the output's, SwiGLU, two norms
     assert f"policy: {vocabulary * hidden + layer + hidden:,} parameters" in out
     assert f"policy/embedding [{vocabulary}, {hidden}] float32" in out
     assert "method: 16 prompts x 4 = 64 rows, at most 448 tokens an iteration" in out and "warm_start: 8 prompts x 1 = 8 rows" in out

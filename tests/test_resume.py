@@ -75,7 +75,9 @@ def test_bnpo_killed_in_warm_start_at_the_switch_and_in_a_save(tmp_path):
     workdir = tmp_path / "run"
     kill(start("bnpo", workdir), lambda: written(workdir) >= 1)
     assert not (workdir / "before.json").exists()
-    kill(start("bnpo", workdir), lambda: (workdir / "before.json").exists())  # copies and the measurement are there, no step of the method is
+    kill(
+        start("bnpo", workdir), lambda: (workdir / "before.json").exists()
+    )  # copies and the measurement are there, no step of the method is
     assert newest(workdir) == 3 and written(workdir) == 3
     kill(start("bnpo", workdir), lambda: written(workdir) >= 5 and any((workdir / "checkpoints").glob(SAVING)))
     assert any((workdir / "checkpoints").glob(SAVING)) and 3 <= newest(workdir) < 10

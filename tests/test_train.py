@@ -78,9 +78,29 @@ def test_every_iteration_is_told_and_written_once(done):
     assert written == [dict(sorted(line.items())) for line in done.seen]
     warm, later = written[0], written[-1]
     assert warm["warm_start.policy/loss"] > 0 and "reward" not in warm
-    named = {"reward", "components/correct", "components/format", "effective_groups", "advantage_std", "entropy", "truncated", "length", "tokens_per_second"}
+    named = {
+        "reward",
+        "components/correct",
+        "components/format",
+        "effective_groups",
+        "advantage_std",
+        "entropy",
+        "truncated",
+        "length",
+        "tokens_per_second",
+    }
     named |= {"time/collect", "time/update", "compilations", "validation/pass_at_1"}
-    of_update = {"ratio", "ratio_max", "clip_fraction_low", "clip_fraction_high", "k3_old", "gradient_norm", "effective_samples", "logprob_gap", "loss"}
+    of_update = {
+        "ratio",
+        "ratio_max",
+        "clip_fraction_low",
+        "clip_fraction_high",
+        "k3_old",
+        "gradient_norm",
+        "effective_samples",
+        "logprob_gap",
+        "loss",
+    }
     assert later.keys() >= named | {f"policy/{name}" for name in of_update | {"skipped_nonfinite"}}
     assert later["policy/gradient_norm"] > 0 and later["policy/logprob_gap_max"] < 1e-5
     assert [s for s, line in zip(done.steps, written, strict=True) if "validation/pass_at_1" in line] == [2, 4, 6, 7]
@@ -92,7 +112,9 @@ def test_samples(done):
     assert [f.name for f in files] == ["6.npz"]  # every third iteration, the warm start apart
     with np.load(files[0]) as rows:
         x = dict(rows)
-    assert x["tokens"].shape == x["mask"].shape == x["old_logprobs"].shape == x["rollout_logprobs"].shape == x["advantages"].shape[:1] + (3,)
+    assert (
+        x["tokens"].shape == x["mask"].shape == x["old_logprobs"].shape == x["rollout_logprobs"].shape == x["advantages"].shape[:1] + (3,)
+    )
     assert x["mask"].any(axis=1).all() and x["rewards"].shape == x["correct"].shape == x["format"].shape == (32,)
     np.testing.assert_allclose(x["rewards"], x["correct"] + 0.1 * x["difficulty"] + x["format"], rtol=1e-6)
     assert (x["old_logprobs"][x["mask"]] < 0).all() and np.isfinite(x["advantages"]).all()
@@ -151,7 +173,9 @@ def test_interrupted_and_failing_runs_go_on_as_if_nothing_had_happened(done, ext
     folder, expected = extended
     assert summary["state_sha256"] == expected["state_sha256"] != done.summary["state_sha256"]
     assert [line["step"] for line in lines(workdir)] == list(range(1, 11))
-    assert lines(workdir)[:6] == lines(folder)[:6] and lines(workdir)[7:] == lines(folder)[7:]  # 7 was the last of the shorter run: validated there
+    assert (
+        lines(workdir)[:6] == lines(folder)[:6] and lines(workdir)[7:] == lines(folder)[7:]
+    )  # 7 was the last of the shorter run: validated there
     assert (workdir / "before.json").read_text() == (folder / "before.json").read_text()
     assert (workdir / "after.json").read_text() == (folder / "after.json").read_text()
 
@@ -165,7 +189,10 @@ def test_goes_on_in_two_processes_on_four_devices(done, extended, tmp_path):
         port = str(free.getsockname()[1])
     script = [sys.executable, str(runs.ROOT / "tests/two_processes.py"), port, "2"]
     environment = runs.environment(devices=1)
-    both = [subprocess.Popen([*script, str(i), str(workdir), "7"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for i in range(2)]
+    both = [
+        subprocess.Popen([*script, str(i), str(workdir), "7"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for i in range(2)
+    ]
     said = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert "going on from iteration 7" in said[0] and "going on" not in said[1]
@@ -182,7 +209,9 @@ def test_goes_on_in_two_processes_on_four_devices(done, extended, tmp_path):
 
 def test_switch_and_init_from(done, tmp_path):
     """Parameters of another run, everything else new; copies are those parameters, tables are at their start."""
-    config = runs.get_config("spo_single_stream", warm_start=None, init_from=str(done.workdir), run__steps=1, run__diagnostics=False, run__tensorboard=False)
+    config = runs.get_config(
+        "spo_single_stream", warm_start=None, init_from=str(done.workdir), run__steps=1, run__diagnostics=False, run__tensorboard=False
+    )
     config = override(config, {"method.losses": [("ppo_clip", {}), ("k3", dict(scale=0.1))]})
     summary, said = run(config, tmp_path / "run")
     assert summary["pass_at_1_before"] == done.summary["pass_at_1_after"] and summary["iterations"] == 1
@@ -225,7 +254,9 @@ def test_rows_whose_verifier_fails_are_out(tmp_path):
     with np.load(tmp_path / "run/samples/2.npz") as rows:
         x = dict(rows)
     out = x["groups"] < 0
-    failed = [line for line in said if line.startswith("step 1: task arithmetic/train, row ")]  # the second iteration samples at state.step 1
+    failed = [
+        line for line in said if line.startswith("step 1: task arithmetic/train, row ")
+    ]  # the second iteration samples at state.step 1
     assert 0 < out.sum() == len(failed) < 32
     assert sorted(re.search(r"response ('.*'|\".*\"): ", line)[1] for line in failed) == sorted(repr(str(t)) for t in x["text"][out])
     assert any("KeyError" in line for line in failed) and any("nan" in line for line in failed)
@@ -239,7 +270,9 @@ def test_rows_whose_verifier_fails_are_out(tmp_path):
 def test_json_lines_problems(tmp_path):
     """A host verifier on a file of one's own, with a sentencepiece tokenizer trained on it; one prompt is too long, and counted."""
     pytest.importorskip("sentencepiece")
-    rows = [{"prompt": f"double {i} is", "answer": str(2 * i), "solution": str(2 * i)} for i in range(60)] + [{"prompt": "9" * 99, "answer": "1", "solution": "1"}]
+    rows = [{"prompt": f"double {i} is", "answer": str(2 * i), "solution": str(2 * i)} for i in range(60)] + [
+        {"prompt": "9" * 99, "answer": "1", "solution": "1"}
+    ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = dict(path=str(tmp_path / "rows.jsonl"), vocabulary=300, validation=5, held_out=8)
     config = runs.get_config("sft", task=("json_lines", options), prompt_tokens=24, response_tokens=6, drop_long_prompts=True)
@@ -248,7 +281,9 @@ def test_json_lines_problems(tmp_path):
     assert summary["finished"] and sum("1 of " in line and "were dropped" in line for line in said) == 1
     again, _ = run(config, tmp_path / "run")
     assert again["state_sha256"] == summary["state_sha256"]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row | {"prompt": row["prompt"].replace("double", "twice")}) + "\n" for row in rows))
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps(row | {"prompt": row["prompt"].replace("double", "twice")}) + "\n" for row in rows)
+    )
     with pytest.raises(ValueError, match=r"its tokenizer and that of the task differ: \d+ tokens \(sha256 .*allowed: the same vocabulary"):
         run(config, tmp_path / "run")
 
@@ -258,7 +293,23 @@ def test_svamp(tmp_path):
     pytest.importorskip("sentencepiece")
     from configs import svamp
 
-    changes = {"task.path": shared.data("svamp/SVAMP.json"), "warm_start.steps": 2, "warm_start.batch_prompts": 4, "run.steps": 1, "batch_prompts": 4}
-    changes |= {"model.hidden": 16, "model.layers": 1, "model.heads": 2, "model.kv_heads": 2, "model.mlp": 32, "evaluation.problems": 4, "run.tensorboard": False}
-    summary, said = run(override(svamp.get_config(), changes | {"evaluation.samples": 1, "evaluation.validation_problems": 2}), tmp_path / "run")
+    changes = {
+        "task.path": shared.data("svamp/SVAMP.json"),
+        "warm_start.steps": 2,
+        "warm_start.batch_prompts": 4,
+        "run.steps": 1,
+        "batch_prompts": 4,
+    }
+    changes |= {
+        "model.hidden": 16,
+        "model.layers": 1,
+        "model.heads": 2,
+        "model.kv_heads": 2,
+        "model.mlp": 32,
+        "evaluation.problems": 4,
+        "run.tensorboard": False,
+    }
+    summary, said = run(
+        override(svamp.get_config(), changes | {"evaluation.samples": 1, "evaluation.validation_problems": 2}), tmp_path / "run"
+    )
     assert summary["finished"] and 0 <= summary["pass_at_1_after"] <= 1

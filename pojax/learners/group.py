@@ -1,4 +1,4 @@
-"""The `group` family: rows sampled from the policy, scored, turned into advantages, and learned from; with a value role, actor-critic too."""
+"""The `group` family: rows sampled from the policy, scored, turned into advantages, and learned from; a value role may train beside."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,14 @@ from pojax.types import LearnerState, Prompts, Rollout, Samples
 
 
 def make_learner(
-    program: Program, model: dict[str, models.DecoderConfig], source: Source, layout: Layout, shardings: LearnerState, *, first_step: int = 0, diagnose: bool = True
+    program: Program,
+    model: dict[str, models.DecoderConfig],
+    source: Source,
+    layout: Layout,
+    shardings: LearnerState,
+    *,
+    first_step: int = 0,
+    diagnose: bool = True,
 ) -> Learner:
     """Bind a program to models and data. first_step: `state.step` at which this phase begins; schedules and `step` count from it."""
 
@@ -60,14 +67,19 @@ def make_learner(
             arrays = {name: x for name, x in fields.items() if name not in ("components", "labels")}  # their members stand beside them
             metrics = diagnostics.rollout_metrics(arrays, fields["rewards"], fields["advantages"], components=tuple(batch.components))
         metrics["rows"] = {name: fields[name] for name in ("rewards", "advantages") if name in fields}
-        fields = {n: v for n, v in fields.items() if n not in program.outputs or program.outputs[n].tree}  # those of the start are stale now
+        fields = {
+            n: v for n, v in fields.items() if n not in program.outputs or program.outputs[n].tree
+        }  # those of the start are stale now
         params, opt = state.params, dict(state.opt)
         for update in program.updates:
             params, opt[update.name], seen = updates.in_turn(update, context, params, opt[update.name], trees, fields)
             metrics |= seen
         after = updates.forward_in_pieces(context, {**trees, "": params}, fields, program.after, pieces)
         copies = {
-            name: rule({"copy": state.copies[name], "params": {r: params[r] for r in program.copied_roles}, "step": context.scope["step"]}, context.values)
+            name: rule(
+                {"copy": state.copies[name], "params": {r: params[r] for r in program.copied_roles}, "step": context.scope["step"]},
+                context.values,
+            )
             for name, rule in program.copies.items()
         }
         scope = {**context.scope, **fields, **after}

@@ -46,11 +46,24 @@ class Source(NamedTuple):
         return self.task.verify_tokens is not None
 
 
-def make_source(task: Task, *, prompt_tokens: int, response_tokens: int, drop_long: bool, solutions: bool, processor: Any, entropy: bool, say: Callable[[str], None]) -> Source:
+def make_source(
+    task: Task,
+    *,
+    prompt_tokens: int,
+    response_tokens: int,
+    drop_long: bool,
+    solutions: bool,
+    processor: Any,
+    entropy: bool,
+    say: Callable[[str], None],
+) -> Source:
     """Encode a split once. ValueError for prompts or solutions that are too long."""
     tokens, mask, rows = encode_prompts(task, prompt_tokens, drop_long)
     if len(rows) < task.size:
-        say(f"task {task.name}/{task.split}: {task.size - len(rows)} of {task.size} prompts are longer than {prompt_tokens} tokens and were dropped")
+        say(
+            f"task {task.name}/{task.split}: {task.size - len(rows)} of {task.size} prompts are longer than {prompt_tokens} tokens "
+            "and were dropped"
+        )
     encoded = encode_solutions(task, response_tokens, rows) if solutions else None
     columns = {name: np.asarray(values)[rows] for name, values in task.columns.items()}
     ends = np.full(8, -1, np.int32)  # padded to a fixed number: another set of end tokens compiles nothing
@@ -82,7 +95,9 @@ def verify_on_host(source: Source, indices: Any, samples: Samples, step: int = 0
     return {n: np.where(ok.reshape((-1,) + (1,) * (v.ndim - 1)), v, np.nan).astype(np.float32) for n, v in components.items()}
 
 
-def make_services(source: Source, context: updates.Context, params: Any, trees: Any, step: Any, jitted_sample: Callable[..., Samples] | None) -> dict[str, Any]:
+def make_services(
+    source: Source, context: updates.Context, params: Any, trees: Any, step: Any, jitted_sample: Callable[..., Samples] | None
+) -> dict[str, Any]:
     """The services at given parameters. jitted_sample: where the verifier is on the host; None inside a compiled program."""
     on_host = jitted_sample is not None
     program = context.program
@@ -105,7 +120,9 @@ def make_services(source: Source, context: updates.Context, params: Any, trees: 
         per_prompt = samples.tokens.shape[0] // prompts.tokens.shape[0]
         rows = jax.tree.map(lambda x: jnp.repeat(x, per_prompt, axis=0), prompts)
         with context.layout.scope():
-            outputs = models.token_outputs(params["policy"], context.models["policy"], rows.tokens, rows.mask, samples.tokens, temperature, ("logprobs",))
+            outputs = models.token_outputs(
+                params["policy"], context.models["policy"], rows.tokens, rows.mask, samples.tokens, temperature, ("logprobs",)
+            )
         return outputs["logprobs"]
 
     def reward(rollout: Rollout) -> Any:
@@ -127,7 +144,10 @@ def make_services(source: Source, context: updates.Context, params: Any, trees: 
         chosen = program.curriculum({**context.scope, "key": key}, context.values, key=key)
         return chosen[program.curriculum.writes.index("indices")] if len(program.curriculum.writes) > 1 else chosen
 
-    return dict(select=select, render=render, sample=draw, verify=verify, evaluate=evaluate, reward=reward, demonstrate=demonstrate, cond=eager_cond if on_host else jax.lax.cond)  # fmt: skip
+    return dict(
+        select=select, render=render, sample=draw, verify=verify, evaluate=evaluate, reward=reward, demonstrate=demonstrate,
+        cond=eager_cond if on_host else jax.lax.cond,
+    )  # fmt: skip
 
 
 def stamp(rollout: Rollout, step: Any) -> Rollout:
@@ -135,7 +155,9 @@ def stamp(rollout: Rollout, step: Any) -> Rollout:
     return dataclasses.replace(rollout, policy_step=jnp.full(rollout.groups.shape, step, jnp.int32))
 
 
-def sample_rows(source: Source, layout: Layout, config: models.DecoderConfig, params: Any, keys: Any, prompts: Prompts, **given: Any) -> Samples:
+def sample_rows(
+    source: Source, layout: Layout, config: models.DecoderConfig, params: Any, keys: Any, prompts: Prompts, **given: Any
+) -> Samples:
     """The sampler with rows split over the mesh."""
     prompts = layout.rows(prompts)
     with layout.scope():

@@ -13,8 +13,10 @@ from pojax.sharding import Layout
 from pojax.types import LearnerState
 
 
-def init_state(seed: int, program: Program, model: dict[str, models.DecoderConfig], layout: Layout, warm: Program | None = None) -> LearnerState:
-    """The state before the first iteration, sharded. warm: the supervised method that comes first; its optimisers stand beside the method's.
+def init_state(
+    seed: int, program: Program, model: dict[str, models.DecoderConfig], layout: Layout, warm: Program | None = None
+) -> LearnerState:
+    """The state before the first iteration, sharded. warm: the supervised method before; its optimisers stand beside the method's.
 
     Raises ValueError for a warm start that carries tables or copies of its own.
     """

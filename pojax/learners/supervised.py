@@ -34,11 +34,16 @@ def make_learner(
         if getattr(program, stage):
             raise ConfigError(f"{prefix}method.{stage}: the supervised family has none; allowed: curricula, rollouts, updates")
     if program.before:
-        raise ConfigError(f"{prefix}method.losses: {program.before[0]!r} is no output of the current parameters, the only ones that the supervised family has")
+        raise ConfigError(
+            f"{prefix}method.losses: {program.before[0]!r} is no output of the current parameters, "
+            "the only ones that the supervised family has"
+        )
 
     def context_of(state: LearnerState, hyper: Any) -> updates.Context:
         key, step = jax.random.fold_in(state.key, state.step), state.step - first_step
-        return updates.Context(program, model, layout, resolve(program.numbers, hyper, step), {**program.sizes, "step": step, "key": key}, key)
+        return updates.Context(
+            program, model, layout, resolve(program.numbers, hyper, step), {**program.sizes, "step": step, "key": key}, key
+        )
 
     def collect(state: LearnerState, hyper: Any) -> tuple[Rollout, Any]:
         context = context_of(state, hyper)

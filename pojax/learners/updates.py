@@ -19,7 +19,17 @@ from pojax.sharding import Layout
 from pojax.types import Rollout
 
 Arrays = dict[str, Any]
-DATA = ("prompt_tokens", "prompt_mask", "tokens", "mask", "groups", "keep", "temperature", "old_logprobs", "ref_logprobs")  # travel where they exist
+DATA = (
+    "prompt_tokens",
+    "prompt_mask",
+    "tokens",
+    "mask",
+    "groups",
+    "keep",
+    "temperature",
+    "old_logprobs",
+    "ref_logprobs",
+)  # travel where they exist
 
 
 class Context(NamedTuple):
@@ -46,7 +56,10 @@ def step_key(key: Any, path: str) -> Any:
 
 
 def forward(context: Context, trees: Mapping[str, Any], fields: Arrays, names: Iterable[str]) -> Arrays:
-    """The named outputs [B, T]; one pass for each (parameters, tokens, role) that a name needs. trees: {"" | "start" | copy: {role: params}}."""
+    """The named outputs [B, T]; one pass for each (parameters, tokens, role) that a name needs.
+
+    trees: {"" | "start" | copy: {role: params}}.
+    """
     program = context.program
     passes: dict[tuple[str, str, str], list[str]] = {}
     for name in sorted(names):
@@ -54,7 +67,10 @@ def forward(context: Context, trees: Mapping[str, Any], fields: Arrays, names: I
         passes.setdefault((output.tree, output.view, output.role), []).append(name)
     result: Arrays = {}
     for (tree, view, role), wanted in passes.items():
-        given: dict[str, Any] = {key: fields.get(program.views[view].get(key, key) if view else key) for key in ("prompt_tokens", "prompt_mask", "tokens", "temperature")}
+        given: dict[str, Any] = {
+            key: fields.get(program.views[view].get(key, key) if view else key)
+            for key in ("prompt_tokens", "prompt_mask", "tokens", "temperature")
+        }
         if given["temperature"] is None:
             given["temperature"] = jnp.ones(given["tokens"].shape[:1], jnp.result_type(float))
         bases = {name: program.outputs[name].base for name in wanted}
@@ -62,7 +78,8 @@ def forward(context: Context, trees: Mapping[str, Any], fields: Arrays, names: I
         read = {n for base in heads for n in program.heads[base].names()} & set(fields)
         with context.layout.scope():
             values = models.token_outputs(
-                trees[tree][role], context.models[role], given["prompt_tokens"], given["prompt_mask"], given["tokens"], given["temperature"],
+                trees[tree][role], context.models[role],
+                given["prompt_tokens"], given["prompt_mask"], given["tokens"], given["temperature"],
                 tuple(sorted(set(bases.values()))), heads=heads, fields={n: fields[n] for n in sorted(read)},
             )  # fmt: skip
         result |= {name: values[base] for name, base in bases.items()}
@@ -87,7 +104,7 @@ def forward_in_pieces(context: Context, trees: Mapping[str, Any], fields: Arrays
 
 
 def split(tree: Any, pieces: int, unit: int) -> Any:
-    """[B, ...] -> [pieces, B / pieces, ...], whole units of adjacent rows dealt in turn, so that each device keeps a share of every piece."""
+    """[B, ...] -> [pieces, B / pieces, ...], units of adjacent rows dealt in turn, so that each device has a share of every piece."""
 
     def deal(x: Any) -> Any:
         units = x.shape[0] // unit
@@ -218,7 +235,9 @@ def gradient(update: Update, context: Context, trained: Any, trees: Mapping[str,
     return Gradients(grads, new, join(outputs, unit), coefficients, jax.tree.map(jnp.sum, shares))
 
 
-def run_update(update: Update, context: Context, params: Any, opt: Any, trees: Mapping[str, Any], fields: Arrays) -> tuple[Any, Any, Arrays]:
+def run_update(
+    update: Update, context: Context, params: Any, opt: Any, trees: Mapping[str, Any], fields: Arrays
+) -> tuple[Any, Any, Arrays]:
     """Epochs times minibatches of one update -> (params, optimiser state, metrics); metrics are means over the steps that ran."""
     travels = _travelling(update, context.program, fields)
     order = _order(update, context)
@@ -264,13 +283,17 @@ def in_turn(update: Update, context: Context, params: Any, opt: Any, trees: Mapp
 def _travelling(update: Update, program: Program, fields: Arrays) -> Arrays:
     """The fields that one update reads; only they are gathered into minibatches."""
     bounds = (*update.per_minibatch, *(b for t in update.terms for b in (t.loss, t.aggregate)))
-    read = set().union(*(b.names() for b in bounds)) | {root(t.where) for t in update.terms} | {root(n) for t in update.terms for _, n in t.scales}
+    read = (
+        set().union(*(b.names() for b in bounds))
+        | {root(t.where) for t in update.terms}
+        | {root(n) for t in update.terms for _, n in t.scales}
+    )
     read |= {n for v in program.views.values() for n in v.values()} | {n for h in program.heads.values() for n in h.names()}
     return {n: jax.tree.map(jnp.asarray, v) for n, v in fields.items() if n in read or n in DATA}
 
 
 def _order(update: Update, context: Context) -> Any:
-    """Row indices of every optimiser batch [epochs * minibatches, rows]; blocks are shuffled instead of rows where groups must stay whole."""
+    """Row indices of every optimiser batch [epochs * minibatches, rows]; whole blocks are shuffled where groups must stay whole."""
     rows, unit = context.program.rows, context.program.block if update.whole else 1
     if update.minibatches == 1:
         return jnp.zeros((update.epochs, 0), jnp.int32)
@@ -310,4 +333,3 @@ def _clipped(update: Update, context: Context, result: Gradients, keep: Any) -> 
         for side, sign in (("high", 1.0), ("low", -1.0)):
             metrics[f"clip_fraction_{side}"] = jnp.sum(keep * (slope == 0) * (sign * advantages > 0)) / count
     return metrics
-

@@ -21,7 +21,8 @@ def _at_least(function: str, name: str, value: int, low: int) -> None:
 def independent(key: Any, indices: Any, render: Any, sample: Any, verify: Any, *, samples: int = 8, temperature: Hyper = 1.0) -> Rollout:
     """`samples` independent responses to each prompt, verified: B = P * samples rows, the rows of a prompt side by side.
 
-    indices [P]. temperature: of the sampling policy, and of the learner's log-probabilities of these rows. Raises ValueError for samples < 1.
+    indices [P]. temperature: of the sampling policy, and of the learner's log-probabilities of these rows.
+    Raises ValueError for samples < 1.
     """
     _at_least("independent", "samples", samples, 1)
     check_range("independent", "temperature", temperature, "[0, inf)")
@@ -34,7 +35,7 @@ def independent(key: Any, indices: Any, render: Any, sample: Any, verify: Any, *
 def greedy_baseline(
     key: Any, indices: Any, render: Any, sample: Any, verify: Any, reward: Any, *, samples: int = 1, temperature: Hyper = 1.0
 ) -> Rollout:
-    """`independent`, and one greedy response to each prompt whose reward every row of the prompt gets as the component `greedy_rewards` [B].
+    """`independent`, and one greedy response to each prompt, whose reward is the component `greedy_rewards` [B] of all its rows.
 
     The greedy responses are scored by the method's own `rewards`, so the baseline has their units; they are never rows.
     Source: ReMax, arXiv 2310.10505, algorithm 1.
@@ -50,8 +51,10 @@ def greedy_baseline(
     return dataclasses.replace(rollout, groups=groups, components={**rollout.components, "greedy_rewards": jnp.where(out, 0.0, baseline)})
 
 
-def refill(key: Any, indices: Any, select: Any, cond: Any, *, inner: Callable[..., Rollout], rounds: int = 3, metric: str = "correct") -> Rollout:
-    """Dynamic sampling: keep groups whose `metric` is not the same for all rows; sample fresh prompts until the batch is full or `rounds` ran out.
+def refill(
+    key: Any, indices: Any, select: Any, cond: Any, *, inner: Callable[..., Rollout], rounds: int = 3, metric: str = "correct"
+) -> Rollout:
+    """Dynamic sampling: keep groups whose `metric` differs between rows; sample fresh prompts until the batch is full or `rounds` ran out.
 
     inner: the arrangement that is repeated; its groups must be its blocks. metric: a component. What is not filled has groups -1.
     Group i of the result has the rows of one kept prompt, wherever it was sampled; rounds after the batch is full cost nothing.
@@ -70,7 +73,9 @@ def refill(key: Any, indices: Any, select: Any, cond: Any, *, inner: Callable[..
 
     capacity = first.tokens.shape[0] // first.block
     for i in range(1, rounds):
-        batch, filled = cond(filled < capacity, another, lambda _, batch, filled: (batch, filled), jax.random.fold_in(key, i), batch, filled)
+        batch, filled = cond(
+            filled < capacity, another, lambda _, batch, filled: (batch, filled), jax.random.fold_in(key, i), batch, filled
+        )
     return batch
 
 
@@ -96,7 +101,7 @@ def _fill(batch: Rollout, filled: Any, fresh: Rollout, metric: str) -> tuple[Rol
 
 
 def mix(key: Any, indices: Any, *, first: Callable[..., Rollout], second: Callable[..., Rollout], first_prompts: int) -> Rollout:
-    """Two arrangements in one batch: the first `first_prompts` prompts go to `first`, the others to `second`; a label `part` tells the rows apart.
+    """Two arrangements in one batch: the first `first_prompts` prompts go to `first`, the others to `second`; the label `part` says which.
 
     Both must give the same fields. Raises ValueError unless 0 < first_prompts < P.
     """

@@ -49,7 +49,9 @@ def arithmetic(
     difficulty = _difficulty(a, b, operation, digits)
     parts = split_ranges(np.arange(len(ids)), validation=validation, held_out=held_out, name="arithmetic")
     width = digits if padded else 0
-    return {split: _task(split, a[rows], b[rows], operation[rows], difficulty[rows], worked, reverse, width) for split, rows in parts.items()}
+    return {
+        split: _task(split, a[rows], b[rows], operation[rows], difficulty[rows], worked, reverse, width) for split, rows in parts.items()
+    }
 
 
 def _operands(within: np.ndarray, operation: np.ndarray, base: int, swapped: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +79,9 @@ def _difficulty(a: np.ndarray, b: np.ndarray, operation: np.ndarray, digits: int
     return np.select([operation == "+", operation == "-"], [carries, borrows], digits_a * digits_b).astype(np.int32)
 
 
-def _task(split: str, a: np.ndarray, b: np.ndarray, operation: np.ndarray, difficulty: np.ndarray, worked: bool, reverse: bool, width: int) -> Task:
+def _task(
+    split: str, a: np.ndarray, b: np.ndarray, operation: np.ndarray, difficulty: np.ndarray, worked: bool, reverse: bool, width: int
+) -> Task:
     values = np.select([operation == "+", operation == "-", operation == "*"], [a + b, a - b, a * b], a)
     answers = values.astype(str)
     if reverse:
