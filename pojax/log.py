@@ -1,8 +1,9 @@
 """What an iteration leaves behind: numbers for every sink, rows of samples, stage times, the count of compilations."""
 
+import contextlib
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -98,21 +99,35 @@ class Log:
             tokenizer.decode([int(t) for t, m in zip(tokens, mask, strict=True) if m])
             for tokens, mask in zip(batch.tokens, batch.mask, strict=True)
         ]
-        diagnostics.write_samples(self.folder / "samples" / f"{step}.npz", fields, text)
+        with self._writing(f"samples of iteration {step}"):
+            diagnostics.write_samples(self.folder / "samples" / f"{step}.npz", fields, text)
 
     def write(self, step: int, line: dict[str, int | float]) -> None:
-        """Give one iteration's numbers to every sink."""
-        for sink in self.sinks:
-            sink.write(step, line)
+        """Give one iteration's numbers to every sink. OSError, naming the folder, where one cannot be written."""
+        with self._writing(f"metrics of iteration {step}"):
+            for sink in self.sinks:
+                sink.write(step, line)
         if self.bar is not None:
             self.bar.write(step, line)
+
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            kept = "the checkpoints are complete, the same command goes on from the newest"
+            raise OSError(f"{self.folder}: {what} cannot be written ({error.strerror or error}); {kept}") from error
 
     def __enter__(self) -> "Log":
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         for sink in (*self.sinks, *([self.bar] if self.bar else [])):
-            sink.close()
+            try:
+                sink.close()
+            except OSError:  # what a full disk did not take is tried again here; the error that is on its way has said so
+                if error is None:
+                    raise
 
     def totals(self) -> dict[str, Any]:
         """Seconds of each phase in this process, compilations and evaluation included, and tokens learned from."""

@@ -6,7 +6,7 @@ import sys
 import pytest
 import runs
 
-from pojax import train
+from pojax import metrics, train
 from pojax.config import override, plain
 from pojax.tasks.numeric import TOKENIZER
 
@@ -141,6 +141,25 @@ def test_workdirs_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/checkpoints").write_text("")
     assert f"cannot write to {tmp_path / 'run/checkpoints'}" in refused(capsys, tmp_path / "run")
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(one_device, tmp_path, monkeypatch):
+    """/dev/full takes no byte: the checkpoint of the iteration before is whole, and the lines of the metrics are those of it."""
+    config = runs.get_config("sft", run__steps=3, run__eval_every=0, run__checkpoint_every=1, run__tensorboard=False)
+    real = metrics.jsonl
+
+    def filling(path):
+        good, full = real(path), real("/dev/full")
+        return metrics.Sink(lambda step, line: (good if step < 3 else full).write(step, line), lambda: (good.close(), full.close()))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics, "jsonl", filling)
+        with pytest.raises(OSError, match=r"run: metrics of iteration 3 cannot be written \(No space left on device\); the checkpoints are complete") as error:
+            train.run(config, tmp_path / "run", say=lambda line: None)
+    assert "\n" not in str(error.value)
+    said = []
+    assert train.run(config, tmp_path / "run", say=said.append)["finished"] and said[0] == "going on from iteration 2"
+    assert [line["step"] for line in metrics.read(tmp_path / "run/metrics.jsonl")] == [1, 2, 3]
 
 
 @pytest.fixture
