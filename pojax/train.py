@@ -42,6 +42,10 @@ def run(
     writer, started = jax.process_index() == 0, time.time()
     say = say or (_say if writer else lambda line: None)
     job = build(config, say)
+    if jax.process_count() > 1 and job.program.family != "supervised" and not job.source.on_device:
+        raise ConfigError(
+            f"task: {job.source.task.name} verifies on the host, allowed in {jax.process_count()} processes: tasks with verify_tokens"
+        )
     settings, measure, last = job.config["run"], job.config["evaluation"], job.warm_steps + job.config["run"]["steps"]
     # Evaluators read their splits before anything is written: a problem that does not fit must not leave a workdir behind.
     held_out = Evaluator(job, "held_out", measure["problems"], measure["samples"])

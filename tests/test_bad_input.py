@@ -154,7 +154,9 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(one_device, t
 
     with monkeypatch.context() as patch:
         patch.setattr(metrics, "jsonl", filling)
-        with pytest.raises(OSError, match=r"run: metrics of iteration 3 cannot be written \(No space left on device\); the checkpoints are complete") as error:
+        with pytest.raises(
+            OSError, match=r"run: metrics of iteration 3 cannot be written \(No space left on device\); the checkpoints are complete"
+        ) as error:
             train.run(config, tmp_path / "run", say=lambda line: None)
     assert "\n" not in str(error.value)
     said = []
