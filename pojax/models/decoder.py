@@ -34,7 +34,7 @@ def _normal(config: DecoderConfig, axes: tuple, residual: bool = False):
 
 
 class Linear(nn.Module):
-    """Contraction of the last `len(shape) - outputs` axes; parameters in param_dtype, product in dtype."""
+    """einsum(equation, x, kernel) + bias: kernel of the given shape and logical axes, kept in param_dtype, multiplied in dtype."""
 
     config: DecoderConfig
     equation: str
