@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXES = ("data", "fsdp", "tensor")
 ROWS = ("data", "fsdp")
-# logical axis of a parameter or activation -> mesh axes; what is not listed is never split
+# logical axis of a parameter -> mesh axes; what is not listed is never split
 RULES: dict[str, tuple[str, ...]] = {
-    "rows": ROWS,
     "embed": ("fsdp",),
     "mlp": ("tensor",),
     "heads": ("tensor",),
@@ -85,10 +83,6 @@ class Layout(NamedTuple):
             return self.replicated()
 
         return jax.tree_util.tree_map_with_path(find, tree)
-
-    def scope(self) -> Any:
-        """Context in which to trace a model, so that its logical constraints on activations hold."""
-        return nn.logical_axis_rules(list(RULES.items()))
 
 
 def make_layout(sizes: Mapping[str, int], devices: Any = None) -> Layout:

@@ -119,10 +119,9 @@ def make_services(
     def evaluate(prompts: Prompts, samples: Samples, temperature: Any) -> Any:
         per_prompt = samples.tokens.shape[0] // prompts.tokens.shape[0]
         rows = jax.tree.map(lambda x: jnp.repeat(x, per_prompt, axis=0), prompts)
-        with context.layout.scope():
-            outputs = models.token_outputs(
-                params["policy"], context.models["policy"], rows.tokens, rows.mask, samples.tokens, temperature, ("logprobs",)
-            )
+        outputs = models.token_outputs(
+            params["policy"], context.models["policy"], rows.tokens, rows.mask, samples.tokens, temperature, ("logprobs",)
+        )
         return outputs["logprobs"]
 
     def reward(rollout: Rollout) -> Any:
@@ -160,11 +159,10 @@ def sample_rows(
 ) -> Samples:
     """The sampler with rows split over the mesh."""
     prompts = layout.rows(prompts)
-    with layout.scope():
-        samples = sample(
-            params, config, keys, prompts.tokens, prompts.mask,
-            response_tokens=source.response_tokens, processor=source.processor, entropy=source.entropy, **given,
-        )  # fmt: skip
+    samples = sample(
+        params, config, keys, prompts.tokens, prompts.mask,
+        response_tokens=source.response_tokens, processor=source.processor, entropy=source.entropy, **given,
+    )  # fmt: skip
     return layout.rows(samples)
 
 

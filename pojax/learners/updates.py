@@ -76,12 +76,11 @@ def forward(context: Context, trees: Mapping[str, Any], fields: Arrays, names: I
         bases = {name: program.outputs[name].base for name in wanted}
         heads = {base: _head(program.heads[base], context.values) for base in bases.values() if base in program.heads}
         read = {n for base in heads for n in program.heads[base].names()} & set(fields)
-        with context.layout.scope():
-            values = models.token_outputs(
-                trees[tree][role], context.models[role],
-                given["prompt_tokens"], given["prompt_mask"], given["tokens"], given["temperature"],
-                tuple(sorted(set(bases.values()))), heads=heads, fields={n: fields[n] for n in sorted(read)},
-            )  # fmt: skip
+        values = models.token_outputs(
+            trees[tree][role], context.models[role],
+            given["prompt_tokens"], given["prompt_mask"], given["tokens"], given["temperature"],
+            tuple(sorted(set(bases.values()))), heads=heads, fields={n: fields[n] for n in sorted(read)},
+        )  # fmt: skip
         result |= {name: values[base] for name, base in bases.items()}
     return result
 
