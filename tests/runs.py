@@ -82,7 +82,7 @@ def broken_sums():
             first = int(sample.tokens[0]) % 4
             if first == 0:
                 raise KeyError(f"no such\nthing as {sample.text!r}")
-            return verdict | ({"correct": float("nan")} if first == 1 else {})
+            return verdict | ({"correct": float("nan")} if first == 1 else {"format": float(first == 2)})  # what is left differs in reward
 
         return dataclasses.replace(task, verify=verify, verify_tokens=None)
 
