@@ -5,7 +5,7 @@ code, has the right value. There is no official split, and half of a random test
 numbers: problems whose sentence is equal with its numbers masked stay in one split. A sentencepiece tokenizer is trained on the training
 split.
 
-    python -m pojax.train --config=configs/svamp.py --config.task.path=SVAMP.json --workdir=/tmp/svamp
+    python -m pojax.train --config=configs/svamp.py --config.task.path=SVAMP.json --workdir=/tmp/svamp   # held-out pass@1 1.5% -> 4.5%
 """
 
 from configs import bnpo
