@@ -9,6 +9,9 @@ TRAIN_EXTRAS := data,tensorboard,plots
 TEST_EXTRAS := data,hf,tensorboard,plots,notebooks,test
 ALL_EXTRAS := data,hf,hf-test,tensorboard,plots,wandb,notebooks,test
 
+# Compiling keeps one core busy at a time; files stay whole, so that their tests share what they compiled.
+PARALLEL := -n 2 --dist=loadfile
+
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 REQUIREMENTS := setup.py pyproject.toml $(wildcard constraints/*.txt)
@@ -23,10 +26,10 @@ train: $(VENV)/.train  ## train a policy: CONFIG=configs/bnpo.py WORKDIR=runs/bn
 	@$(BIN)/python -m pojax.train --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
 
 test: $(VENV)/.test  ## all tests; ARGS go to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-fast: $(VENV)/.test  ## the tests that take less than about three seconds each
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 lint: $(VENV)/.test  ## lint, format check, type check
 	@$(BIN)/ruff check .

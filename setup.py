@@ -17,7 +17,7 @@ EXTRAS = {
     "plots": ["matplotlib>=3.10"],
     "wandb": ["wandb>=0.19"],
     "notebooks": ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10", "matplotlib>=3.10"],
-    "test": ["pytest>=8", "hypothesis>=6.100", "beartype>=0.22", "ruff>=0.17", "mypy>=2"],
+    "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "beartype>=0.22", "ruff>=0.17", "mypy>=2"],
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],
 }
