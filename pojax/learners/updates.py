@@ -249,9 +249,13 @@ def run_update(
         finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(result.grads)])
         wanted = jnp.any(jnp.stack([jnp.any(c != 0) for c in result.coefficients]))
         ran = wanted & jnp.all(finite)
-        changes, new_state = optimizer.update(result.grads, state, trained)
-        new = optax.apply_updates(trained, changes)
-        kept, kept_state = jax.tree.map(lambda a, b: jnp.where(ran, a, b), (new, new_state), (trained, state))
+
+        def take() -> Any:
+            changes, new_state = optimizer.update(result.grads, state, trained)
+            return optax.apply_updates(trained, changes), new_state
+
+        # A branch, not a select: the optimiser's pass over parameters and moments is bound by memory, and a select would be another one.
+        kept, kept_state = jax.lax.cond(ran, take, lambda: (trained, state))
         metrics = _metrics(update, context, result, first)
         return (kept, kept_state, jnp.zeros((), bool)), (metrics, ran, wanted & ~finite)
 
