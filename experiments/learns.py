@@ -121,6 +121,8 @@ def main(argv: list[str] | None = None) -> int:
         if unknown:
             raise ConfigError(f"--configs: found {unknown[0]!r}, allowed: {', '.join(ARMS)}")
         seeds, steps = int(given.get("seeds", "5")), int(given["steps"]) if "steps" in given else None
+        if not 1 <= seeds <= len(T_QUANTILE) + 1:
+            raise ConfigError(f"--seeds: found {seeds}, allowed: 1 to {len(T_QUANTILE) + 1}")
         rows: list[dict[str, Any]] = []
         for arm in arms:
             for seed in range(seeds):

@@ -1,15 +1,14 @@
 """The `group` family: rows sampled from the policy, scored, turned into advantages, and learned from; a value role may train beside."""
 
-import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from pojax import diagnostics, models
-from pojax.binding import hyper_arrays, resolve
+from pojax.binding import resolve
 from pojax.learners import updates
-from pojax.learners.learner import Learner
+from pojax.learners.learner import Learner, compile_learner
 from pojax.learners.services import Source, make_services, sample_rows, stamp
 from pojax.program import Program
 from pojax.sharding import Layout
@@ -47,9 +46,8 @@ def make_learner(
         trees = {"": state.params, "start": state.params, **state.copies}
         services = make_services(source, context, state.params, trees, state.step, jitted_sample)
         arrays = {k: v for k, v in context.scope.items() if not isinstance(v, int)}
-        chosen = (program.curriculum(context.scope, context.values),) if source.on_device else (curriculum(arrays, context.values),)
-        if len(program.curriculum.writes) > 1:
-            (chosen,) = chosen
+        chosen = curriculum(arrays, context.values)
+        chosen = chosen if len(program.curriculum.writes) > 1 else (chosen,)
         scope = {**context.scope, **services, "budgets": None, **dict(zip(program.curriculum.writes, chosen, strict=True))}
         rollout = stamp(program.arrangement(scope, context.values), state.step)
         return layout.rows(rollout) if source.on_device else place(jax.tree.map(jnp.asarray, rollout)), state.source
@@ -67,9 +65,8 @@ def make_learner(
             arrays = {name: x for name, x in fields.items() if name not in ("components", "labels")}  # their members stand beside them
             metrics = diagnostics.rollout_metrics(arrays, fields["rewards"], fields["advantages"], components=tuple(batch.components))
         metrics["rows"] = {name: fields[name] for name in ("rewards", "advantages") if name in fields}
-        fields = {
-            n: v for n, v in fields.items() if n not in program.outputs or program.outputs[n].tree
-        }  # those of the start are stale now
+        # Outputs of the start that bear the name of current ones are stale from here on.
+        fields = {n: v for n, v in fields.items() if n not in program.outputs or program.outputs[n].tree}
         params, opt = state.params, dict(state.opt)
         for update in program.updates:
             params, opt[update.name], seen = updates.in_turn(update, context, params, opt[update.name], trees, fields)
@@ -88,14 +85,4 @@ def make_learner(
         new = LearnerState(state.step + 1, params, opt, copies, tables, state.source, state.key)
         return new, metrics
 
-    def iteration(state: LearnerState, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
-        batch, remembered = collect(state, hyper)
-        return train_step(dataclasses.replace(state, source=remembered), batch, hyper)
-
-    return Learner(
-        program=program,
-        hyper=hyper_arrays(program.numbers),
-        collect=jax.jit(collect) if source.on_device else collect,
-        train_step=jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.replicated())),
-        iteration=iteration if source.on_device else None,
-    )
+    return compile_learner(program, collect, train_step, (shardings, layout.replicated()), traceable=source.on_device)

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 
 from pojax import models
-from pojax.binding import ConfigError, hyper_arrays, resolve
+from pojax.binding import ConfigError, resolve
 from pojax.learners import updates
-from pojax.learners.learner import Learner
+from pojax.learners.learner import Learner, compile_learner
 from pojax.learners.services import Source, make_services, stamp
 from pojax.program import Program
 from pojax.sharding import Layout
@@ -63,14 +63,4 @@ def make_learner(
             metrics |= {f"{prefix}{k}": v for k, v in seen.items()}
         return dataclasses.replace(state, step=state.step + 1, params=params, opt=opt), metrics
 
-    def iteration(state: LearnerState, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
-        batch, remembered = collect(state, hyper)
-        return train_step(dataclasses.replace(state, source=remembered), batch, hyper)
-
-    return Learner(
-        program=program,
-        hyper=hyper_arrays(program.numbers),
-        collect=jax.jit(collect),
-        train_step=jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, layout.replicated())),
-        iteration=iteration,
-    )
+    return compile_learner(program, collect, train_step, (shardings, layout.replicated()), traceable=True)
