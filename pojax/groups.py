@@ -11,7 +11,19 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 from pojax.checks import check_range, checked
 from pojax.numerics import floating
 
-__all__ = ["all_equal", "group_mean", "group_size", "group_sum", "ids", "inside", "whole_batch"]
+__all__ = [
+    "all_equal",
+    "group_max",
+    "group_mean",
+    "group_min",
+    "group_rank",
+    "group_size",
+    "group_std",
+    "group_sum",
+    "ids",
+    "inside",
+    "whole_batch",
+]
 
 
 @checked()
@@ -51,10 +63,16 @@ def _slots(groups: Int[ArrayLike, "B"]) -> tuple[Int[Array, "B"], Bool[Array, "B
     return jnp.maximum(dense, 0), dense >= 0
 
 
+def _columns(x: Shaped[Array, "B"], rank: int) -> Shaped[Array, "B ..."]:
+    """One number per row, broadcast against an array of that rank."""
+    return x.reshape((-1,) + (1,) * (rank - 1))
+
+
 @checked()
-def group_sum(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
-    """Every row gets the sum of x over its group; rows that are out get 0, and may hold NaN."""
+def group_sum(x: Shaped[ArrayLike, "B ..."], groups: Int[ArrayLike, "B"]) -> Float[Array, "B ..."]:
+    """Every row gets the sum of x over its group, for each entry of further axes; rows that are out get 0, and may hold NaN."""
     (slots, is_in), x = _slots(groups), floating(x)
+    is_in = _columns(is_in, x.ndim)
     totals = jax.ops.segment_sum(jnp.where(is_in, x, 0), slots, num_segments=x.shape[0])
     return jnp.where(is_in, totals[slots], 0)
 
@@ -66,9 +84,49 @@ def group_size(groups: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
 
 
 @checked()
-def group_mean(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
-    """Every row gets the mean of x over its group; rows that are out get 0, and may hold NaN."""
-    return group_sum(x, groups) / jnp.maximum(group_size(groups), 1)
+def group_mean(x: Shaped[ArrayLike, "B ..."], groups: Int[ArrayLike, "B"]) -> Float[Array, "B ..."]:
+    """Every row gets the mean of x over its group, for each entry of further axes; rows that are out get 0, and may hold NaN."""
+    return group_sum(x, groups) / _columns(jnp.maximum(group_size(groups), 1), np.ndim(x))
+
+
+@checked(ddof="{0, 1}")
+def group_std(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"], *, ddof: int = 1) -> Float[Array, "B"]:
+    """Every row gets the standard deviation of x over its group; exactly 0, with gradient 0, where all are equal, and for rows out.
+
+    ddof is subtracted from the group's size: 1 is what PyTorch computes. Raises ValueError for ddof other than 0 and 1.
+    """
+    x = floating(x)
+    centered = jnp.where(all_equal(x, groups), 0.0, x - group_mean(x, groups))
+    variance = group_sum(centered**2, groups) / jnp.maximum(group_size(groups) - ddof, 1.0)
+    # Double where: the square root has an infinite gradient at 0, and NaN * 0 would survive a single where.
+    flat = variance == 0.0
+    return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, variance)))
+
+
+@checked()
+def group_max(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
+    """Every row gets the largest x of its group; rows that are out get 0, and may hold NaN."""
+    (slots, is_in), x = _slots(groups), floating(x)
+    largest = jax.ops.segment_max(jnp.where(is_in, x, -jnp.inf), slots, num_segments=x.shape[0])
+    return jnp.where(is_in, largest[slots], 0)
+
+
+@checked()
+def group_min(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
+    """Every row gets the smallest x of its group; rows that are out get 0, and may hold NaN."""
+    return -group_max(-floating(x), groups)
+
+
+@checked()
+def group_rank(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Int[Array, "B"]:
+    """How many rows of its group come before each row in ascending order of x, ties in the order of the rows; -1 for rows that are out."""
+    dense, x = ids(groups), floating(x)
+    rows = jnp.arange(x.shape[0])
+    order = jnp.lexsort((rows, jnp.where(dense >= 0, x, 0), dense))
+    sorted_ids = dense[order]
+    first = jnp.searchsorted(sorted_ids, sorted_ids)  # where the row's group begins in the sorted order
+    ranks = jnp.zeros(x.shape, jnp.int32).at[order].set((rows - first).astype(jnp.int32))
+    return jnp.where(dense >= 0, ranks, -1)
 
 
 @checked()

@@ -59,3 +59,22 @@ def test_all_equal_sees_what_a_variance_cannot():
 def test_whole_batch_is_one_group():
     np.testing.assert_array_equal(groups.whole_batch(np.array([4, -1, 0])), [0, -1, 0])
     np.testing.assert_array_equal(groups.inside(np.array([4, -1, 0])), [True, False, True])
+
+
+def test_statistics_of_groups_are_numpys(x64):
+    rng = np.random.default_rng(0)
+    ids, x = rng.permutation(np.repeat([7, 0, 3, -1], [4, 5, 3, 2])), rng.normal(size=(14, 3))
+    y = np.where(ids < 0, np.nan, x[:, 0].round(1))
+    expected = {name: np.zeros(14) for name in ("max", "min", "std", "rank")}
+    totals = np.zeros((14, 3))
+    for i in (0, 3, 7):
+        rows = np.flatnonzero(ids == i)
+        expected["max"][rows], expected["min"][rows], expected["std"][rows] = y[rows].max(), y[rows].min(), y[rows].std(ddof=1)
+        expected["rank"][rows[np.argsort(y[rows], kind="stable")]] = np.arange(len(rows))
+        totals[rows] = x[rows].mean(0)
+    expected["rank"][ids < 0] = -1
+    np.testing.assert_allclose(groups.group_mean(np.where((ids < 0)[:, None], np.nan, x), ids), totals, rtol=1e-9)
+    np.testing.assert_allclose(groups.group_max(y, ids), expected["max"])
+    np.testing.assert_allclose(groups.group_min(y, ids), expected["min"])
+    np.testing.assert_allclose(groups.group_std(y, ids), expected["std"], rtol=1e-9)
+    np.testing.assert_array_equal(groups.group_rank(y, ids), expected["rank"])

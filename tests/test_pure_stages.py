@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sweep_arguments import ARGUMENTS, GROUPS, HYPERS, LOGPROBS, MASK, table_of
 
 import pojax
 from pojax import advantages, curricula, groups, losses, rewards, trackers
@@ -90,9 +91,8 @@ def test_defaults_lie_in_the_ranges(name):
 
 def test_what_the_pure_stages_import():
     """jax, numpy, jaxtyping, the standard library, and each other."""
-    pure = {
-        f"pojax.{s}" for s in ("annotations", "checks", "numerics", "groups", "curricula", "rewards", "advantages", "losses", "trackers")
-    }
+    names = "annotations checks numerics reductions groups curricula rewards advantages losses trackers"
+    pure = {f"pojax.{name}" for name in names.split(" ")}
     allowed = {"jax", "numpy", "jaxtyping"} | sys.stdlib_module_names
     files = [f for name in pure for f in (PACKAGE / f"{name[6:]}.py", *(PACKAGE / name[6:]).glob("*.py")) if f.exists()]
     assert len(files) > 20
@@ -126,61 +126,13 @@ print([m for m in {heavy.split()} if m in sys.modules], seconds)
     pytest.fail(f"import takes {fastest:.1f} s")
 
 
-# Every argument by its name: B = 6 rows, T = 4 tokens, N = 8 prompts. A group of three, a group of equal rewards, a row that is out with
-# masked tokens of its own, and a row without any token.
-GROUPS = np.array([5, 5, 2, -1, 2, 5])
-MASK = np.array([[1, 1, 1, 0], [1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
-RNG = np.random.default_rng(0)
-LOGPROBS = ["logprobs", "old_logprobs", "ref_logprobs", "start_logprobs", "rollout_logprobs", "previous_logprobs"]
-ARGUMENTS = {
-    "key": jax.random.key(0),
-    "num_prompts": 8,
-    "batch_prompts": 3,
-    "response_tokens": 4,
-    "success": np.linspace(0, 1, 8),
-    "column": np.linspace(0, 1, 8),
-    "prompt_index": np.array([0, 7, 2, -1, 4, 1]),
-    "rewards": np.array([1.0, 0.0, 0.7, 0.3, 0.7, 0.4]),
-    "greedy_rewards": np.array([0.5, 0.1, 0.7, 0.2, 9.0, -9.0]),
-    "lengths": MASK.sum(1),
-    "truncated": np.array([True, False, False, True, False, True]),
-    "temperature": np.full(6, 0.7),
-    "groups": GROUPS,
-    "mask": MASK,
-    "where": MASK,
-    "keep": MASK,
-    "tokens": np.ones((6, 4), int),
-    **{name: -RNG.uniform(0.01, 3, (6, 4)) for name in [*LOGPROBS, "entropy", "token_rewards"]},
-    "components": {"correct": np.array([1.0, 0, 1, 0, 1, 0]), "speed": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5])},
-    "baseline": np.linspace(0, 1, 6),
-    "x": np.linspace(-1, 1, 6),
-}
-PER_ROW = ("advantages.batch_normalize",)  # reads advantages [B]; losses read them as [B, T]
-HYPERS = {
-    "weights": {"correct": 1.0, "speed": 0.5},
-    "coefficient": 0.3,
-    "cache": 2.0,
-    "length": 8.0,
-    "limit": 4.0,
-    "epsilon_high": 0.3,
-    "dual_clip": 3.0,
-}
-
-
-def table_of(function):
-    """A table in which the batch's prompts were seen before, with the same tokens masked."""
-    if function is not trackers.single_stream.update:
-        return trackers.running_mean.init()
-    where = np.where(GROUPS >= 0, ARGUMENTS["prompt_index"], 8)
-    table = trackers.single_stream.init(8, 4)
-    return table._replace(mask=table.mask.at[where].set(MASK != 0, mode="drop"), visited=jnp.ones(8, bool))
-
-
 def arguments(name):
     function = FUNCTIONS[name]
     values = {**ARGUMENTS, "table": table_of(function)}
-    values["advantages"] = np.linspace(-1, 1, 6) if name in PER_ROW else np.linspace(-2, 2, 24).reshape(6, 4)
-    data = {p.name: values[p.name] for p in parameters(function, keyword_only=False)}
+    data = {}
+    for p in parameters(function, keyword_only=False):
+        per_row = p.name == "advantages" and all(m.dim_str == "B" for m in members(p.annotation))
+        data[p.name] = np.linspace(-1, 1, 6) if per_row else values[p.name]
     hypers = {p.name: HYPERS[p.name] for p in parameters(function, keyword_only=True) if p.name in HYPERS}
     return data, hypers
 

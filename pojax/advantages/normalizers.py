@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from pojax.advantages.baselines import group_center
 from pojax.annotations import Hyper
 from pojax.checks import checked
-from pojax.groups import group_size, group_sum, whole_batch
+from pojax.groups import group_std, whole_batch
 from pojax.numerics import per_row
 
 __all__ = ["batch_normalize", "group_normalize"]
@@ -24,12 +24,10 @@ def group_normalize(
     Raises ValueError for ddof other than 0 and 1.
     Source: DeepSeekMath (GRPO), arXiv 2402.03300, section 4.1.2 (outcome supervision).
     """
-    centered = group_center(rewards, groups)
-    variance = group_sum(centered**2, groups) / jnp.maximum(group_size(groups) - ddof, 1.0)
-    # Double where: the square root has an infinite gradient at 0, and NaN * 0 would survive a single where.
-    flat = variance == 0.0
-    std = jnp.sqrt(jnp.where(flat, 1.0, variance))
-    return jnp.where(flat, 0.0, centered / (std + per_row(epsilon, 1)))
+    std = group_std(rewards, groups, ddof=ddof)
+    # The double where keeps 0 / 0 out of the gradient where epsilon is 0.
+    flat = std == 0.0
+    return jnp.where(flat, 0.0, group_center(rewards, groups) / jnp.where(flat, 1.0, std + per_row(epsilon, 1)))
 
 
 @checked(epsilon="[0, inf)", ddof="{0, 1}")

@@ -4,12 +4,12 @@ What a term does is what its gradient does. On samples of the current policy the
 that of KL(policy || reference) for k2, and that of KL(reference || policy) for k3.
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from pojax.checks import checked
 from pojax.numerics import LARGEST_LOG_RATIO, floating
+from pojax.reductions import straight_through
 
 __all__ = ["k1", "k1_value_k2_gradient", "k2", "k3", "k3_value_k2_gradient"]
 
@@ -49,7 +49,7 @@ def k1_value_k2_gradient(logprobs: Float[ArrayLike, "B T"], ref_logprobs: Float[
 
     Source: "k1+" of verl (kl_penalty with straight-through gradient); estimators of Schulman 2020, "Approximating KL divergence".
     """
-    return _straight_through(k1(logprobs, ref_logprobs), k2(logprobs, ref_logprobs))
+    return straight_through(k1(logprobs, ref_logprobs), k2(logprobs, ref_logprobs))
 
 
 @checked()
@@ -58,9 +58,4 @@ def k3_value_k2_gradient(logprobs: Float[ArrayLike, "B T"], ref_logprobs: Float[
 
     Source: "k3+" of verl (kl_penalty with straight-through gradient); estimators of Schulman 2020, "Approximating KL divergence".
     """
-    return _straight_through(k3(logprobs, ref_logprobs), k2(logprobs, ref_logprobs))
-
-
-def _straight_through(value: Float[Array, "B T"], gradient: Float[Array, "B T"]) -> Float[Array, "B T"]:
-    """The bits of `value`: what is added is exactly 0."""
-    return jax.lax.stop_gradient(value) + (gradient - jax.lax.stop_gradient(gradient))
+    return straight_through(k3(logprobs, ref_logprobs), k2(logprobs, ref_logprobs))

@@ -1,0 +1,68 @@
+"""Arguments by their names for the sweeps of test_pure_stages.py: add here what a new public function of a pure stage reads.
+
+ARGUMENTS: data; HYPERS: hyper-parameters without a default, or whose default is not interesting; TABLES: the tables of trackers.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pojax import trackers
+
+# Every argument by its name: B = 6 rows, T = 4 tokens, N = 8 prompts. A group of three, a group of equal rewards, a row that is out with
+# masked tokens of its own, and a row without any token.
+GROUPS = np.array([5, 5, 2, -1, 2, 5])
+MASK = np.array([[1, 1, 1, 0], [1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
+RNG = np.random.default_rng(0)
+LOGPROBS = ["logprobs", "old_logprobs", "ref_logprobs", "start_logprobs", "rollout_logprobs", "previous_logprobs"]
+ARGUMENTS = {
+    "key": jax.random.key(0),
+    "num_prompts": 8,
+    "batch_prompts": 3,
+    "response_tokens": 4,
+    "success": np.linspace(0, 1, 8),
+    "column": np.linspace(0, 1, 8),
+    "prompt_index": np.array([0, 7, 2, -1, 4, 1]),
+    "rewards": np.array([1.0, 0.0, 0.7, 0.3, 0.7, 0.4]),
+    "greedy_rewards": np.array([0.5, 0.1, 0.7, 0.2, 9.0, -9.0]),
+    "lengths": MASK.sum(1),
+    "truncated": np.array([True, False, False, True, False, True]),
+    "temperature": np.full(6, 0.7),
+    "groups": GROUPS,
+    "mask": MASK,
+    "where": MASK,
+    "keep": MASK,
+    "tokens": np.ones((6, 4), int),
+    **{name: -RNG.uniform(0.01, 3, (6, 4)) for name in [*LOGPROBS, "entropy", "token_rewards"]},
+    "components": {"correct": np.array([1.0, 0, 1, 0, 1, 0]), "speed": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5])},
+    "advantages": np.linspace(-2, 2, 24).reshape(6, 4),
+    "baseline": np.linspace(0, 1, 6),
+    "x": np.linspace(-1, 1, 6),
+}
+HYPERS = {
+    "weights": {"correct": 1.0, "speed": 0.5},
+    "coefficient": 0.3,
+    "cache": 2.0,
+    "length": 8.0,
+    "limit": 4.0,
+    "epsilon_high": 0.3,
+    "dual_clip": 3.0,
+}
+
+
+def _single_stream():
+    """A table in which the batch's prompts were seen before, with the same tokens masked."""
+    where = np.where(GROUPS >= 0, ARGUMENTS["prompt_index"], 8)
+    table = trackers.single_stream.init(8, 4)
+    return table._replace(mask=table.mask.at[where].set(MASK != 0, mode="drop"), visited=jnp.ones(8, bool))
+
+
+TABLES = {  # {update function: () -> table}
+    trackers.running_mean.update: trackers.running_mean.init,
+    trackers.single_stream.update: _single_stream,
+}
+
+
+def table_of(function):
+    """The table that the update function of a tracker reads; None for functions that are none."""
+    return TABLES[function]() if function in TABLES else None
