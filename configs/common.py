@@ -6,7 +6,6 @@ config.method = dict(...)
 
 from ml_collections import ConfigDict
 
-PRESETS = ("tiny",)
 
 
 def sft(aggregate="token_mean"):
@@ -21,12 +20,14 @@ def sft(aggregate="token_mean"):
 
 
 def base(preset="tiny"):
-    """Everything but the method.
-
-    tiny, for a laptop's CPU: a 2-layer decoder adds two-digit numbers and writes the sum from its lowest digit on.
-    """
+    """Everything but the method; `preset` is the name of a function of PRESETS."""
     if preset not in PRESETS:
         raise ValueError(f"preset: found {preset!r}, allowed: {', '.join(PRESETS)}")
+    return PRESETS[preset]()
+
+
+def tiny():
+    """For a laptop's CPU: a 2-layer decoder adds two-digit numbers and writes the sum from its lowest digit on."""
     config = ConfigDict()
     config.seed = 0
     config.task = ("arithmetic", dict(operations="+", digits=2, reverse=True, padded=True))
@@ -45,3 +46,17 @@ def base(preset="tiny"):
         steps=500, checkpoint_every=100, keep=3, eval_every=50, log_samples_every=100, diagnostics=True, tensorboard=True, wandb=None
     )
     return config
+
+
+def micro():
+    """The task of `tiny` for seconds: half the width and the prompts, fewer iterations. For comparing many methods over seeds."""
+    config = tiny()
+    config.model = ("qwen2", dict(hidden=64, layers=2, heads=2, kv_heads=1, mlp=192, tie_embeddings=True))
+    config.batch_prompts = 32
+    config.optimizer = ("adamw", dict(learning_rate=("linear", dict(start=1e-3, end=1e-4, steps=200))))
+    config.warm_start = dict(config.warm_start) | dict(steps=600)
+    config.run.steps = 200
+    return config
+
+
+PRESETS = {"tiny": tiny, "micro": micro}
