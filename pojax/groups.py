@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 from pojax.checks import check_range, checked
-from pojax.numerics import floating
+from pojax.numerics import counts, floating
 
 __all__ = [
     "all_equal",
+    "group_log_mean_exp",
     "group_max",
     "group_mean",
     "group_min",
@@ -20,8 +21,10 @@ __all__ = [
     "group_size",
     "group_std",
     "group_sum",
+    "group_variance",
     "ids",
     "inside",
+    "refine",
     "whole_batch",
 ]
 
@@ -57,6 +60,19 @@ def whole_batch(groups: Int[ArrayLike, "B"]) -> Int[Array, "B"]:
     return jnp.where(inside(groups), 0, -1)
 
 
+@checked()
+def refine(groups: Int[ArrayLike, "B"], parts: Int[ArrayLike, "B"]) -> Int[Array, "B"]:
+    """Groups cut into parts: dense ids below B, equal where both group and part are equal; -1 where either is -1."""
+    first, second = (jnp.asarray(x).astype(jnp.int32) for x in (groups, parts))
+    is_in = (first >= 0) & (second >= 0)
+    first, second = (jnp.where(is_in, x, -1) for x in (first, second))
+    first, second, rows = jax.lax.sort((first, second, jnp.arange(first.shape[0])), num_keys=2)  # what is out comes first
+    new = (first != jnp.roll(first, 1)) | (second != jnp.roll(second, 1))
+    dense = jnp.cumsum(new.at[:1].set(True)) - 1
+    dense = jnp.where(first >= 0, dense - jnp.any(first < 0), -1)
+    return jnp.zeros(dense.shape, jnp.int32).at[rows].set(dense.astype(jnp.int32))
+
+
 def _slots(groups: Int[ArrayLike, "B"]) -> tuple[Int[Array, "B"], Bool[Array, "B"]]:
     """A segment for every row, and which rows are in. Rows that are out share segment 0: -1 would wrap to the last one."""
     dense = ids(groups)
@@ -90,14 +106,23 @@ def group_mean(x: Shaped[ArrayLike, "B ..."], groups: Int[ArrayLike, "B"]) -> Fl
 
 
 @checked(ddof="{0, 1}")
+def group_variance(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"], *, ddof: int = 1) -> Float[Array, "B"]:
+    """Every row gets the variance of x over its group; exactly 0, with gradient 0, where all are equal, and for rows out.
+
+    ddof is subtracted from the group's size. Raises ValueError for ddof other than 0 and 1.
+    """
+    x = floating(x)
+    centered = jnp.where(all_equal(x, groups), 0.0, x - group_mean(x, groups))
+    return group_sum(centered**2, groups) / jnp.maximum(group_size(groups) - ddof, 1.0)
+
+
+@checked(ddof="{0, 1}")
 def group_std(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"], *, ddof: int = 1) -> Float[Array, "B"]:
     """Every row gets the standard deviation of x over its group; exactly 0, with gradient 0, where all are equal, and for rows out.
 
     ddof is subtracted from the group's size: 1 is what PyTorch computes. Raises ValueError for ddof other than 0 and 1.
     """
-    x = floating(x)
-    centered = jnp.where(all_equal(x, groups), 0.0, x - group_mean(x, groups))
-    variance = group_sum(centered**2, groups) / jnp.maximum(group_size(groups) - ddof, 1.0)
+    variance = group_variance(x, groups, ddof=ddof)
     # Double where: the square root has an infinite gradient at 0, and NaN * 0 would survive a single where.
     flat = variance == 0.0
     return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, variance)))
@@ -115,6 +140,24 @@ def group_max(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Float[A
 def group_min(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
     """Every row gets the smallest x of its group; rows that are out get 0, and may hold NaN."""
     return -group_max(-floating(x), groups)
+
+
+@checked()
+def group_log_mean_exp(
+    x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"], selected: Shaped[ArrayLike, "B"] | None = None
+) -> Float[Array, "B"]:
+    """Every row gets log(mean of exp(x)) over the selected rows of its group (all by default), by the largest x so that nothing overflows.
+
+    0 where no row of the group is selected, and for rows that are out; what is not selected may hold NaN.
+    """
+    on = inside(groups) if selected is None else inside(groups) & counts(selected)
+    x = jnp.where(on, floating(x), 0.0)
+    number = group_sum(on, groups)
+    top = group_max(jnp.where(on, jax.lax.stop_gradient(x), -jnp.inf), groups)
+    top = jnp.where(number > 0.0, top, 0.0)
+    total = group_sum(jnp.where(on, jnp.exp(jnp.where(on, x - top, 0.0)), 0.0), groups)
+    some = number > 0.0
+    return jnp.where(some, top + jnp.log(jnp.where(some, total, 1.0) / jnp.maximum(number, 1.0)), 0.0)
 
 
 @checked()

@@ -38,6 +38,7 @@ ARGUMENTS = {
     "advantages": np.linspace(-2, 2, 24).reshape(6, 4),
     "baseline": np.linspace(0, 1, 6),
     "x": np.linspace(-1, 1, 6),
+    "selected": np.array([1, 0, 1, 1, 0, 1]),
 }
 HYPERS = {
     "weights": {"correct": 1.0, "speed": 0.5},

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import assert_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,3 +79,27 @@ def test_statistics_of_groups_are_numpys(x64):
     np.testing.assert_allclose(groups.group_min(y, ids), expected["min"])
     np.testing.assert_allclose(groups.group_std(y, ids), expected["std"], rtol=1e-9)
     np.testing.assert_array_equal(groups.group_rank(y, ids), expected["rank"])
+
+
+def test_log_mean_exp_and_variance(x64):
+    rng = np.random.default_rng(3)
+    ids, x = rng.permutation(np.repeat([4, 0, 9, -1], [5, 3, 1, 2])), rng.normal(size=11) * 3
+    chosen = rng.integers(0, 2, 11)
+    for selected in (None, chosen):
+        expected, variance = np.zeros(11), np.zeros(11)
+        for i in (4, 0, 9):
+            rows = np.flatnonzero(ids == i)
+            used = [b for b in rows if selected is None or selected[b]]
+            expected[rows] = np.log(np.mean(np.exp(x[used]))) if used else 0.0
+            variance[rows] = x[rows].var(ddof=1) if len(rows) > 1 else 0.0
+        y = np.where((ids < 0) | (selected == 0 if selected is not None else False), np.nan, x)
+        np.testing.assert_allclose(groups.group_log_mean_exp(y, ids, selected), expected, rtol=1e-9)
+        np.testing.assert_allclose(groups.group_variance(np.where(ids < 0, np.nan, x), ids), variance, rtol=1e-9, atol=1e-15)
+    assert_gradient(lambda y: groups.group_log_mean_exp(y, ids, chosen), x)
+    assert_gradient(lambda y: groups.group_variance(y, ids), x)
+
+
+def test_log_mean_exp_of_large_numbers():
+    np.testing.assert_allclose(groups.group_log_mean_exp(np.array([1e5, 1e5 + 1]), np.zeros(2, int)), np.full(2, 1e5 + 0.62), rtol=1e-6)
+    none = groups.group_log_mean_exp(np.array([1.0, 2.0]), np.zeros(2, int), np.zeros(2))
+    np.testing.assert_array_equal(none, [0.0, 0.0])
