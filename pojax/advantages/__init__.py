@@ -1,10 +1,25 @@
 """Advantages: baselines, normalisers, filters and corrections; from rewards to the credit of every response or token."""
 
-from pojax.advantages.baselines import batch_center, group_center, leave_one_out, remax, subtract_baseline
+from pojax.advantages.baselines import (
+    batch_center,
+    group_center,
+    leave_one_out,
+    length_weighted_center,
+    remax,
+    subtract_baseline,
+)
 from pojax.advantages.beta import beta_normalize, beta_normalize_each
 from pojax.advantages.filters import drop_truncated, drop_uniform_groups
 from pojax.advantages.importance import truncated_importance
-from pojax.advantages.normalizers import batch_normalize, group_normalize
+from pojax.advantages.normalizers import (
+    batch_normalize,
+    group_center_batch_std,
+    group_mean_normalize,
+    group_normalize,
+    rescale_to_informative,
+    token_whiten,
+)
+from pojax.advantages.returns import token_returns
 from pojax.advantages.tables import lookup
 
 __all__ = [
@@ -15,10 +30,16 @@ __all__ = [
     "drop_truncated",
     "drop_uniform_groups",
     "group_center",
+    "group_center_batch_std",
+    "group_mean_normalize",
     "group_normalize",
     "leave_one_out",
+    "length_weighted_center",
     "lookup",
     "remax",
+    "rescale_to_informative",
     "subtract_baseline",
+    "token_returns",
+    "token_whiten",
     "truncated_importance",
 ]

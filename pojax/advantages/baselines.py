@@ -1,25 +1,56 @@
 """Advantages of the form reward minus baseline: one number per response, zero for rows that are out (group -1)."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from pojax.annotations import Hyper, Mask
 from pojax.checks import checked
-from pojax.groups import all_equal, group_mean, group_size, whole_batch
+from pojax.groups import all_equal, group_mean, group_size, group_sum, inside, whole_batch
 from pojax.numerics import counts, floating, masked, per_row
 
-__all__ = ["batch_center", "group_center", "leave_one_out", "remax", "subtract_baseline"]
+__all__ = ["batch_center", "group_center", "leave_one_out", "length_weighted_center", "remax", "subtract_baseline"]
 
 
-@checked()
-def group_center(rewards: Float[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
+@checked(singles="{zero, reward}")
+def group_center(rewards: Float[ArrayLike, "B"], groups: Int[ArrayLike, "B"], *, singles: str = "zero") -> Float[Array, "B"]:
     """Reward minus the mean of its group: A_b = r_b - mean_g.
 
     Exactly zero for groups of one and for groups of equal rewards; zero for rows that are out.
+    singles: "zero", or "reward": a group of one keeps its raw reward, as in verl's estimators with a group mean.
+    Raises ValueError for other singles.
     Source: Dr. GRPO, arXiv 2503.20783, eq. (3): GRPO's advantage without the division by the standard deviation.
     """
     rewards = floating(rewards)
-    return jnp.where(all_equal(rewards, groups), 0.0, rewards - group_mean(rewards, groups))
+    advantages = jnp.where(all_equal(rewards, groups), 0.0, rewards - group_mean(rewards, groups))
+    return _with_singles(advantages, rewards, groups, singles)
+
+
+def _with_singles(
+    advantages: Float[Array, "B"], rewards: Float[Array, "B"], groups: Int[ArrayLike, "B"], singles: str
+) -> Float[Array, "B"]:
+    """The raw reward in place of the advantage of a group of one, where released code keeps it."""
+    return jnp.where(group_size(groups) == 1.0, rewards, advantages) if singles == "reward" else advantages
+
+
+@checked(singles="{zero, reward}")
+def length_weighted_center(
+    rewards: Float[ArrayLike, "B"], lengths: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"], *, singles: str = "zero"
+) -> Float[Array, "B"]:
+    """Reward minus the length-weighted mean of its group: A_b = r_b - sum_g(n r) / sum_g(n), with n the response's tokens.
+
+    The baseline of least variance where the squared norm of a response's gradient is in proportion to its length; sum_g(n A) = 0.
+    Equal lengths give `group_center`, and so does a group whose lengths are all 0.
+    Exactly zero for groups of one and for groups of equal rewards; zero for rows that are out. singles as in `group_center`.
+    Raises ValueError for other singles.
+    Source: On-Policy RL with Optimal Reward Baseline (OPO), arXiv 2505.23585.
+    """
+    is_in = inside(groups)
+    rewards, n = masked(rewards, is_in), masked(lengths, is_in)
+    total = group_sum(n, groups)
+    weighted = group_sum(n * rewards, groups) / jnp.where(total > 0.0, total, 1.0)
+    baseline = jnp.where(total > 0.0, weighted, group_mean(rewards, groups))
+    flat = all_equal(rewards, groups)
+    return _with_singles(jnp.where(flat, 0.0, rewards - baseline), rewards, groups, singles)
 
 
 @checked()

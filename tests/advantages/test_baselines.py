@@ -101,3 +101,35 @@ def test_remax_in_double_precision(x64):
     np.testing.assert_array_equal(rule(r, gamma=0.0), dense * mask)
     last = np.clip(r - greedy, -2, 2)[[0, 2]].sum()  # at gamma = 0 only the last token of a row that has one depends on gamma
     np.testing.assert_allclose(jax.grad(lambda gamma: jnp.sum(rule(r, gamma=gamma)))(0.0), last, rtol=1e-9)
+
+
+LENGTHS6 = np.array([10, 30, 20, 5, 15, 40])
+
+
+def test_worked_example_of_length_weighted_center():
+    value = advantages.length_weighted_center(REWARDS6, LENGTHS6, GROUPS6)
+    np.testing.assert_allclose(value, [0.833333, -0.166667, -0.166667, 0.666667, 0.666667, -0.333333], rtol=1e-5)
+
+
+def test_length_weighted_center_in_double_precision(x64):
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(np.repeat([7, 0, 3, -1], [4, 5, 3, 2]))
+    r, n = rng.normal(size=14), rng.integers(0, 9, 14)
+    n[ids == 3] = 0
+    expected = np.zeros(14)
+    for i in (7, 0, 3):
+        at = ids == i
+        expected[at] = r[at] - (np.sum(n[at] * r[at]) / n[at].sum() if i != 3 else r[at].mean())
+    value = advantages.length_weighted_center(np.where(ids < 0, np.nan, r), n, ids)
+    np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose([np.sum((n * value)[ids == i]) for i in (7, 0)], 0, atol=1e-12)
+    assert_gradient(lambda r: advantages.length_weighted_center(r, n, ids), r)
+    equal = advantages.length_weighted_center(r, np.full(14, 4), np.abs(ids))
+    np.testing.assert_allclose(equal, advantages.group_center(r, np.abs(ids)), rtol=1e-9, atol=1e-12)
+
+
+def test_length_weighted_center_of_single_and_equal_rows():
+    r, groups = np.array([0.7, 0.7, 0.7, 0.3, 5.0], np.float32), np.array([0, 0, 0, 2, -1])
+    np.testing.assert_array_equal(advantages.length_weighted_center(r, np.array([1, 3, 7, 2, 2]), groups), np.zeros(5))
+    kept = advantages.length_weighted_center(r, np.array([1, 3, 7, 2, 2]), groups, singles="reward")
+    np.testing.assert_array_equal(kept, np.array([0, 0, 0, 0.3, 0], np.float32))

@@ -85,3 +85,76 @@ def test_epsilon_per_row_and_half_precision():
     np.testing.assert_allclose(value[:3], advantages.group_normalize(REWARDS6, GROUPS6, epsilon=0)[:3], rtol=1e-6)
     np.testing.assert_allclose(value[3:], advantages.group_normalize(REWARDS6, GROUPS6, epsilon=1.0)[3:], rtol=1e-6)
     assert advantages.group_normalize(jnp.asarray(REWARDS6, jnp.bfloat16), GROUPS6).dtype == jnp.float32
+
+
+def by_group(rule, r, ids):
+    """rule(rewards of a group) for every group that is in, 0 for rows that are out."""
+    out = np.zeros(len(r))
+    for i in set(ids[ids >= 0].tolist()):
+        out[ids == i] = rule(r[ids == i])
+    return out
+
+
+def test_worked_example_of_batch_std():
+    expected = [1.21694, -0.60847, -0.60847, 0.60847, 0.60847, -1.21694]
+    np.testing.assert_allclose(advantages.group_center_batch_std(REWARDS6, GROUPS6), expected, rtol=1e-5)
+
+
+def test_worked_example_of_group_mean_normalize():
+    value = advantages.group_mean_normalize(np.array([1.0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 1]))
+    np.testing.assert_allclose(value, [2, -1, -1, -1, 0.5, 0.5], rtol=1e-5)
+
+
+def test_worked_example_of_rescaled_policy_gradient():
+    r, groups, mask = np.array([1.0, 0, 1, 1]), np.array([0, 0, 1, 1]), np.array([[1, 1], [1, 1], [1, 1], [1, 0]])
+    logprobs = np.array([[-0.5, -1.0], [-0.3, -0.7], [-0.2, -0.4], [-0.9, -0.1]])
+    a = advantages.rescale_to_informative(advantages.group_center(r, groups), r, groups)
+    np.testing.assert_allclose(a, [1, -1, 0, 0], rtol=1e-6)  # 2 * 0.5
+
+    @jax.value_and_grad
+    def loss(logprobs):
+        return jnp.sum(aggregations.token_mean(mask) * losses.policy_gradient(logprobs, jnp.broadcast_to(a[:, None], (4, 2))))
+
+    value, gradient = loss(jnp.asarray(logprobs))
+    np.testing.assert_allclose(value, 0.0714286, rtol=1e-5)
+    np.testing.assert_allclose(gradient, [[-0.142857] * 2, [0.142857] * 2, [0, 0], [0, 0]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_other_denominators_in_double_precision(x64, ddof):
+    rng = np.random.default_rng(3)
+    ids = rng.permutation(np.repeat([7, 0, 3, 5, 9, -1], [4, 5, 3, 1, 2, 3]))
+    r = np.where(ids == 3, 0.7, rng.normal(size=18) + 0.5)  # one group of equal rewards, one of a single row
+    junk = np.where(ids < 0, np.nan, r)
+    std = r[ids >= 0].std(ddof=ddof)
+    expected = by_group(lambda x: (x - x.mean()) / (std + 0.01), r, ids)
+    expected[ids == 3] = 0
+    np.testing.assert_allclose(advantages.group_center_batch_std(junk, ids, epsilon=0.01, ddof=ddof), expected, rtol=1e-9, atol=1e-12)
+    expected = by_group(lambda x: (x - x.mean()) / (x.mean() + 0.02) if x.mean() > 0 else 0 * x, r, ids)
+    expected[ids == 3] = 0
+    np.testing.assert_allclose(advantages.group_mean_normalize(junk, ids, epsilon=0.02), expected, rtol=1e-9, atol=1e-12)
+    a = rng.normal(size=18)
+    informative = np.isin(ids, [7, 0, 9])
+    expected = np.where(ids >= 0, a * 15 / informative.sum(), 0)
+    np.testing.assert_allclose(advantages.rescale_to_informative(a, junk, ids), expected, rtol=1e-9)
+    expected = np.where(ids >= 0, a * 5 / 3, 0)  # three of five groups
+    np.testing.assert_allclose(advantages.rescale_to_informative(a, junk, ids, count="groups"), expected, rtol=1e-9)
+    spread = rng.uniform(0.1, 1, 18)  # at equal rewards the exact 0 makes a corner
+    assert_gradient(lambda r: advantages.group_center_batch_std(r, ids, ddof=ddof), spread)
+    assert_gradient(lambda r: advantages.group_mean_normalize(r, ids), spread)
+    assert_gradient(lambda a: advantages.rescale_to_informative(a, r, ids), a)
+
+
+def test_degenerate_other_denominators():
+    groups = np.array([0, 0, 3, 3, 3, 1, -1])
+    r = np.array([0.7, 0.7, 0.2, 0.9, 0.1, 0.5, np.nan], np.float32)
+    for rule in (advantages.group_center_batch_std, advantages.group_mean_normalize):
+        value = np.asarray(rule(r, groups))
+        assert not value[[0, 1, 5, 6]].any() and np.isfinite(value).all() and value[3] > 0
+        assert not np.asarray(rule(np.full(7, 0.7, np.float32), groups)).any()
+    means = advantages.group_mean_normalize(np.array([-1.0, -2, 0, 0, 1, -1]), np.repeat([0, 1, 2], 2))
+    np.testing.assert_array_equal(means, np.zeros(6))  # a mean that is not above 0 never divides
+    equal = advantages.rescale_to_informative(np.ones(4), np.ones(4), np.array([0, 0, 1, 1]))
+    np.testing.assert_array_equal(equal, np.ones(4))  # no group with a spread: the factor is 1
+    with pytest.raises(ValueError, match="count is 'rows', allowed: {responses, groups}"):
+        advantages.rescale_to_informative(np.ones(4), np.ones(4), np.zeros(4, int), count="rows")
