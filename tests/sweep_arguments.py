@@ -33,11 +33,18 @@ ARGUMENTS = {
     "where": MASK,
     "keep": MASK,
     "tokens": np.ones((6, 4), int),
+    "solution_tokens": np.tile([1, 1, 2, 1], (6, 1)),
+    "solution_mask": np.tile([1, 1, 1, 0], (6, 1)),
+    "step_ends": np.tile([1, 0, 1, 1], (6, 1)),
     **{name: -RNG.uniform(0.01, 3, (6, 4)) for name in [*LOGPROBS, "entropy", "token_rewards"]},
     "components": {"correct": np.array([1.0, 0, 1, 0, 1, 0]), "speed": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5])},
     "advantages": np.linspace(-2, 2, 24).reshape(6, 4),
     "baseline": np.linspace(0, 1, 6),
     "x": np.linspace(-1, 1, 6),
+    "arrival_logprobs": -RNG.uniform(0.01, 3, (6, 4)),
+    "divergence": RNG.uniform(0, 0.3, (6, 4)),
+    "importance": RNG.uniform(0.5, 2, (6, 4)),
+    "values": RNG.normal(size=(6, 4)),
     "selected": np.array([1, 0, 1, 1, 0, 1]),
 }
 HYPERS = {
@@ -48,6 +55,8 @@ HYPERS = {
     "limit": 4.0,
     "epsilon_high": 0.3,
     "dual_clip": 3.0,
+    "tau": 0.5,
+    "threshold": 0.1,
 }
 
 

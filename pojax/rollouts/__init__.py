@@ -32,8 +32,8 @@ What arrangements give beside the fields of `independent` (B rows, T response to
   in turns that did not happen; `episode_return` [B], their sum; `done` [B], 1 where the environment ended the episode.
 """
 
-from pojax.rollouts.arrangements import demonstrations, greedy_baseline, independent, mix, refill
+from pojax.rollouts.arrangements import demonstrations, greedy_baseline, independent, mix, refill, with_solutions
 from pojax.rollouts.rows import assemble, concatenate, row_keys
 
-__all__ = ["demonstrations", "greedy_baseline", "independent", "mix", "refill"]
+__all__ = ["demonstrations", "greedy_baseline", "independent", "mix", "refill", "with_solutions"]
 HELPERS = (assemble, concatenate, row_keys)  # for arrangements of your own

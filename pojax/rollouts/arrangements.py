@@ -121,3 +121,13 @@ def demonstrations(indices: Any, render: Any, demonstrate: Any) -> Rollout:
     zeros = jnp.zeros(tokens.shape, jnp.result_type(float))
     rollout = assemble(indices, prompts, Samples(tokens, mask, jnp.ones(n, bool), zeros, zeros), {}, per_prompt=1, temperature=1.0)
     return dataclasses.replace(rollout, rollout_logprobs=None, old_logprobs=None)
+
+
+def with_solutions(indices: Any, demonstrate: Any, key: Any, *, inner: Callable[..., Rollout]) -> Rollout:
+    """The rollout of `inner` with the worked solution of each row's prompt: components `solution_tokens` [B, T], `solution_mask` [B, T].
+
+    inner: any arrangement whose rows carry their `prompt_index`. Nothing more is sampled.
+    """
+    rollout = inner(key=key, indices=indices)
+    tokens, mask = demonstrate(jnp.maximum(rollout.prompt_index, 0))
+    return dataclasses.replace(rollout, components={**rollout.components, "solution_tokens": tokens, "solution_mask": mask})
