@@ -24,6 +24,7 @@ __all__ = [
     "group_variance",
     "ids",
     "inside",
+    "partner",
     "refine",
     "whole_batch",
 ]
@@ -182,3 +183,15 @@ def all_equal(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Bool[Ar
     high = jax.ops.segment_max(jnp.where(is_in, x, -jnp.inf), slots, num_segments=x.shape[0])
     low = jax.ops.segment_min(jnp.where(is_in, x, jnp.inf), slots, num_segments=x.shape[0])
     return ~is_in | (high[slots] == low[slots])
+
+
+@checked()
+def partner(groups: Int[ArrayLike, "B"]) -> Int[Array, "B"]:
+    """The other row of every row's pair: rows 1 and 2 of a group, 3 and 4, ... in the order of the batch.
+
+    The row itself where it has none: the last row of a group of odd size, and rows that are out.
+    """
+    dense = ids(groups)
+    rank, rows = group_rank(jnp.zeros(dense.shape), groups), jnp.arange(dense.shape[0])
+    is_partner = (dense[:, None] == dense) & ((rank[:, None] ^ 1) == rank) & (dense >= 0)
+    return jnp.where(jnp.any(is_partner, axis=1), jnp.argmax(is_partner, axis=1), rows).astype(jnp.int32)

@@ -15,6 +15,8 @@ __all__ = [
     "largest",
     "masked_mean",
     "masked_std",
+    "one_number",
+    "pack",
     "per_response",
     "quantile",
     "reward_to_go",
@@ -23,6 +25,7 @@ __all__ = [
     "row_sum",
     "sequence_log_ratio",
     "straight_through",
+    "unpack",
 ]
 
 
@@ -91,6 +94,25 @@ def straight_through(value: Float[ArrayLike, "..."], gradient: Float[ArrayLike, 
     """The bits of `value` with the gradient of `gradient`: what is added is exactly 0."""
     gradient = jnp.asarray(gradient)
     return jax.lax.stop_gradient(jnp.asarray(value)) + (gradient - jax.lax.stop_gradient(gradient))
+
+
+def one_number(hyper: Shaped[ArrayLike, "..."] | int) -> Float[Array, ""]:
+    """A hyper-parameter of the whole batch as a scalar; where it is given as one number per row, the first row's."""
+    return jnp.asarray(hyper, jnp.result_type(float)).reshape(-1)[0]
+
+
+def pack(x: Shaped[ArrayLike, "B T"], mask: Mask) -> Shaped[Array, "B T"]:
+    """The masked tokens of every row moved to its left end, in their order, then 0: column n holds the row's n-th own token."""
+    on, x = counts(mask), jnp.asarray(x)
+    target = jnp.where(on, jnp.cumsum(on, axis=1) - 1, x.shape[1])
+    return jnp.zeros_like(x).at[jnp.arange(x.shape[0])[:, None], target].set(x, mode="drop")
+
+
+def unpack(x: Shaped[ArrayLike, "B T"], mask: Mask) -> Shaped[Array, "B T"]:
+    """The inverse of `pack`: column n of every row moved to the row's n-th masked token; 0 where mask is 0."""
+    on, x = counts(mask), jnp.asarray(x)
+    moved = jnp.take_along_axis(x, jnp.maximum(jnp.cumsum(on, axis=1) - 1, 0), axis=1)
+    return jnp.where(on, moved, jnp.zeros((), x.dtype))
 
 
 def kth_smallest(x: Float[ArrayLike, "..."], where: Shaped[ArrayLike, "..."], k: Int[ArrayLike, ""]) -> Float[Array, ""]:

@@ -40,6 +40,12 @@ ARGUMENTS = {
     "components": {"correct": np.array([1.0, 0, 1, 0, 1, 0]), "speed": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5])},
     "advantages": np.linspace(-2, 2, 24).reshape(6, 4),
     "baseline": np.linspace(0, 1, 6),
+    "entropy_signal": np.linspace(-1, 1, 24).reshape(6, 4),
+    "collision_probability": RNG.uniform(0.1, 0.9, (6, 4)),
+    "initial_entropy": np.array(0.5),
+    "marker_position": np.array([0.0, 2.0, 0.0, 1.0, 3.0, 1.0]),
+    "has_marker": np.array([1, 1, 0, 1, 1, 1]),
+    "correct": np.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0]),
     "x": np.linspace(-1, 1, 6),
     "arrival_logprobs": -RNG.uniform(0.01, 3, (6, 4)),
     "divergence": RNG.uniform(0, 0.3, (6, 4)),
@@ -53,6 +59,9 @@ HYPERS = {
     "cache": 2.0,
     "length": 8.0,
     "limit": 4.0,
+    "number": 2.0,
+    "share": 0.3,
+    "token": 1,
     "epsilon_high": 0.3,
     "dual_clip": 3.0,
     "tau": 0.5,
@@ -68,6 +77,9 @@ def _single_stream():
 
 
 TABLES = {  # {update function: () -> table}
+    trackers.adaptive_entropy.update: trackers.adaptive_entropy.init,
+    trackers.entropy_statistics.update: trackers.entropy_statistics.init,
+    trackers.initial_entropy.update: trackers.initial_entropy.init,
     trackers.running_mean.update: trackers.running_mean.init,
     trackers.single_stream.update: _single_stream,
 }

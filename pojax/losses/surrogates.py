@@ -1,11 +1,11 @@
 """Policy-gradient surrogates: values per token, nothing averaged; masking and division happen once, by the aggregation."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from pojax.annotations import Hyper
 from pojax.checks import checked
-from pojax.numerics import floating, log_ratio, per_row
+from pojax.losses.ratios import clipped_surrogate, dual_clipped, interval, token_ratio
+from pojax.numerics import floating
 
 __all__ = ["policy_gradient", "ppo_clip"]
 
@@ -37,13 +37,7 @@ def ppo_clip(
     The log-ratio is clamped to [-20, 20]. Raises ValueError for a negative epsilon, or dual_clip not above 1.
     Source: PPO, arXiv 1707.06347, eq. (7).
     """
-    low = per_row(epsilon, 2)
-    high = low if epsilon_high is None else per_row(epsilon_high, 2)
-    ratio, advantages = jnp.exp(log_ratio(logprobs, old_logprobs)), floating(advantages)
-    plain, clipped = -ratio * advantages, -jnp.clip(ratio, 1.0 - low, 1.0 + high) * advantages
-    # Not maximum: it splits the gradient of a tie, and at the edge of the interval half of it would be lost.
-    loss = jnp.where(clipped > plain, clipped, plain)
-    if dual_clip is not None:
-        bound = -per_row(dual_clip, 2) * advantages
-        loss = jnp.where((advantages < 0.0) & (loss > bound), bound, loss)
-    return loss
+    low, high = interval(epsilon, epsilon_high)
+    advantages = floating(advantages)
+    loss = clipped_surrogate(token_ratio(logprobs, old_logprobs), advantages, low, high)
+    return dual_clipped(loss, advantages, dual_clip)
