@@ -1,7 +1,14 @@
 """Trackers: tables that persist between iterations; read anywhere by name, written in one place."""
 
+from pojax.trackers.entropy import adaptive_entropy, entropy_statistics, initial_entropy
 from pojax.trackers.means import running_mean
 from pojax.trackers.success_rates import single_stream
 from pojax.trackers.tracker import Tracker as Tracker
 
-__all__ = ["running_mean", "single_stream"]
+__all__ = [
+    "adaptive_entropy",
+    "entropy_statistics",
+    "initial_entropy",
+    "running_mean",
+    "single_stream",
+]
