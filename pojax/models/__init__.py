@@ -1,7 +1,19 @@
 """Decoder language models: shapes, parameters, hidden states, outputs per token, and the cached step of the sampler."""
 
 from pojax.models.config import DecoderConfig, RopeScaling, llama3, qwen2
-from pojax.models.decoder import Cache, decode_params, decode_step, hidden_states, init, logical_axes, logits_of, prefill, unembedding
+from pojax.models.decoder import (
+    Cache,
+    decode_params,
+    decode_step,
+    fork,
+    hidden_states,
+    init,
+    logical_axes,
+    logits_of,
+    prefill,
+    take_rows,
+    unembedding,
+)
 from pojax.models.outputs import TOKEN_OUTPUTS, entropy_of, token_logit, token_outputs
 
 __all__ = [
@@ -12,6 +24,7 @@ __all__ = [
     "decode_params",
     "decode_step",
     "entropy_of",
+    "fork",
     "hidden_states",
     "init",
     "llama3",
@@ -19,6 +32,7 @@ __all__ = [
     "logits_of",
     "prefill",
     "qwen2",
+    "take_rows",
     "token_logit",
     "token_outputs",
     "unembedding",

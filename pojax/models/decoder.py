@@ -282,6 +282,24 @@ def decode_step(
     return hidden, cache._replace(rows=tuple(rows))
 
 
+def fork(cache: Cache, config: DecoderConfig, parents: Int[Array, "m"]) -> Cache:
+    """A cache for m rows, each beginning as a copy of row parents[r], of the same prompt (see `take_rows`). Prompts are not copied."""
+    prompts, axis = cache.prompt_mask.shape[0], 0 if unrolled(config) else 1
+    return cache._replace(rows=jax.tree.map(lambda x: take_rows(x, parents, prompts, axis), cache.rows))
+
+
+def take_rows(x: Shaped[Array, "..."], parents: Int[Array, "m"], prompts: int, axis: int = 0) -> Shaped[Array, "..."]:
+    """x[parents] along an axis of n rows, n / prompts of each prompt side by side; parents[r] is a row of prompt r // (m / prompts).
+
+    Each prompt's rows are gathered among themselves, so devices that hold different prompts have nothing to exchange.
+    """
+    each = x.shape[axis] // prompts
+    local = parents.reshape(prompts, -1) - each * jnp.arange(prompts)[:, None]
+    split = x.reshape(*x.shape[:axis], prompts, each, *x.shape[axis + 1 :])
+    taken = jax.vmap(lambda rows, index: jnp.take(rows, index, axis=axis, mode="clip"), (axis, 0), axis)(split, local)
+    return taken.reshape(*x.shape[:axis], parents.shape[0], *x.shape[axis + 1 :])
+
+
 def _cached_block(
     config: DecoderConfig, window: int | None, params: Params, x: Array, rotation: tuple, cache: tuple, slots: Array, at: tuple
 ) -> tuple[Array, tuple]:
