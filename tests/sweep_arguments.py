@@ -37,7 +37,24 @@ ARGUMENTS = {
     "solution_mask": np.tile([1, 1, 1, 0], (6, 1)),
     "step_ends": np.tile([1, 0, 1, 1], (6, 1)),
     **{name: -RNG.uniform(0.01, 3, (6, 4)) for name in [*LOGPROBS, "entropy", "token_rewards"]},
-    "components": {"correct": np.array([1.0, 0, 1, 0, 1, 0]), "speed": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5])},
+    "components": {
+        "correct": np.array([1.0, 0, 1, 0, 1, 0]),
+        "speed": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5]),
+        "speed_confidence": np.array([0.9, 0.1, 0.3, 0.5, 0.2, 0.4]),
+    },
+    "sizes": np.array([0.3, 0.2, 0.1, 0.9, 0.0, 0.5]),
+    "score": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5]),
+    "satisfied": np.array([1, 0, 1, 1, 0, 1]),
+    "is_base": np.array([0, 1, 0, 0, 1, 0]),
+    "calibrated": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5]),
+    "multiplier": np.array(1.3),
+    "role": np.array([1, -1, 0, 1, 1, 0]),
+    "episode": np.array([0, 0, 1, 2, 1, 0]),
+    "list_value": np.linspace(-1, 1, 6),
+    "list_slope": np.linspace(1, -1, 6),
+    "predicted_boxes": np.array([[0.0, 0, 4, 4], [1, 1, 2, 2], [3, 3, 1, 1], [np.nan, 0, 1, 1], [0, 0, 9, 9], [5, 5, 6, 7]]),
+    "target_boxes": np.array([[1.0, 0, 4, 5], [1, 1, 2, 2], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 9, 9], [0, 0, 1, 1]]),
+    "image_sizes": np.array([[10.0, 20]] * 5 + [[4, 0]]),
     "advantages": np.linspace(-2, 2, 24).reshape(6, 4),
     "baseline": np.linspace(0, 1, 6),
     "entropy_signal": np.linspace(-1, 1, 24).reshape(6, 4),
@@ -47,6 +64,21 @@ ARGUMENTS = {
     "has_marker": np.array([1, 1, 0, 1, 1, 1]),
     "correct": np.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0]),
     "x": np.linspace(-1, 1, 6),
+    "parts": np.array([1, 0, 3, 3, 3, 1]),
+    # Trees, prefixes, budgets, sets and turns: two leaves of one tree share their first edge.
+    "segment": np.array([[0, 0, 1, -1], [0, -1, 1, 2], [-1] * 4, [0, 1, -1, -1], [0, 0, 0, 1], [0, -1, -1, -1]]),
+    "node": np.array([[0, 1, 1, -1], [0, -1, 2, 2], [-1] * 4, [7, 8, -1, -1], [3, 3, 4, 4], [5, -1, -1, -1]]),
+    "tree": np.array([0, 0, 1, 2, 1, 3]),
+    "prefix": np.array([[-1, -1], [4, -1], [-1, -1], [4, -1], [4, 5], [4, 6]]),
+    "budget_scores": np.linspace(0, 1, 18).reshape(6, 3) ** 2,
+    "budget": np.array([[0, 0, 1, -1], [0, -1, 1, 2], [-1] * 4, [0, 1, -1, -1], [0, 0, 1, 2], [0, -1, -1, -1]]),
+    "cut": np.array([0, 0, 1, 2, 1, 3]),
+    "signature": np.array([0, 1, 2, 3, 2, 1]),
+    "sets": np.array([[1, 0, 1], [1, 1, 0], [1, 1, 0], [1, 1, 1], [0, 1, 1], [0, 1, 1]]),
+    "elsewhere": np.linspace(1, 2, 6),
+    "turn": np.array([[0, 0, 1, -1], [0, -1, 1, 1], [-1] * 4, [0, 1, -1, -1], [0, 0, 1, 2], [0, -1, -1, -1]]),
+    "step_rewards": np.linspace(-1, 1, 18).reshape(6, 3),
+    "anchor": np.array([[0, 1, -1], [0, 0, -1], [-1] * 3, [0, 1, -1], [2, 2, 3], [0, -1, -1]]),
     "arrival_logprobs": -RNG.uniform(0.01, 3, (6, 4)),
     "divergence": RNG.uniform(0, 0.3, (6, 4)),
     "importance": RNG.uniform(0.5, 2, (6, 4)),
@@ -55,7 +87,11 @@ ARGUMENTS = {
 }
 HYPERS = {
     "weights": {"correct": 1.0, "speed": 0.5},
+    "confidences": {"speed_confidence": 0.5},
+    "thresholds": {"correct": 0.5, "speed": 0.25},
+    "directions": {"correct": 1.0, "speed": -1.0},
     "coefficient": 0.3,
+    "k": 2.0,
     "cache": 2.0,
     "length": 8.0,
     "limit": 4.0,
@@ -76,10 +112,17 @@ def _single_stream():
     return table._replace(mask=table.mask.at[where].set(MASK != 0, mode="drop"), visited=jnp.ones(8, bool))
 
 
+def _pareto_front():
+    """A front of one point and a free place, after the first iteration."""
+    table = trackers.pareto_front.init(directions=HYPERS["directions"], capacity=2)
+    return table._replace(points=table.points.at[0].set(jnp.array([0.9, -0.6])), used=table.used.at[0].set(True), started=jnp.array(True))
+
+
 TABLES = {  # {update function: () -> table}
     trackers.adaptive_entropy.update: trackers.adaptive_entropy.init,
     trackers.entropy_statistics.update: trackers.entropy_statistics.init,
     trackers.initial_entropy.update: trackers.initial_entropy.init,
+    trackers.pareto_front.update: _pareto_front,
     trackers.running_mean.update: trackers.running_mean.init,
     trackers.single_stream.update: _single_stream,
 }

@@ -195,7 +195,7 @@ DEGENERATE: dict[str, dict] = {  # a number multiplies what is there
     "one row in": {"groups": np.array([-1, -1, 4, -1, -1, -1])},
     "groups of one": {"groups": np.arange(6)},
     "nothing counts": {"mask": 0 * MASK, "where": 0 * MASK, "keep": 0 * MASK},
-    "equal rewards": {"rewards": np.full(6, 0.7), "components": dict.fromkeys(("correct", "speed"), np.full(6, 0.7))},
+    "equal rewards": {"rewards": np.full(6, 0.7), "components": dict.fromkeys(ARGUMENTS["components"], np.full(6, 0.7))},
     "a spread whose square is 0": {"rewards": np.linspace(1, 2, 6) * 1e-25, "advantages": 1e-25, "x": np.linspace(1, 2, 6) * 1e-25},
     "no spread": {"advantages": 0.0, "x": np.zeros(6), **{name: np.full((6, 4), -0.1) for name in LOGPROBS}},
     "overflow": {"logprobs": np.full((6, 4), -1e5), "previous_logprobs": np.full((6, 4), -1e5), "start_logprobs": np.full((6, 4), -1e5)},

@@ -1,5 +1,6 @@
 """Advantages: baselines, normalisers, filters and corrections; from rewards to the credit of every response or token."""
 
+from pojax.advantages.asymmetric import difficulty_kl_weight, push_long_failures
 from pojax.advantages.baselines import (
     batch_center,
     group_center,
@@ -8,15 +9,23 @@ from pojax.advantages.baselines import (
     remax,
     subtract_baseline,
 )
+from pojax.advantages.best_of_k import best_minus_second, max_at_k, max_at_k_off_policy
 from pojax.advantages.beta import beta_normalize, beta_normalize_each
+from pojax.advantages.budgets import budget_advantages, summary_advantages
 from pojax.advantages.clip_bounds import bapo_bounds
 from pojax.advantages.conflicts import conflict_weights, penalize_entropy
+from pojax.advantages.constrained import calibrated_reward, constrained_best, constrained_pairs, constrained_reward, judges_satisfied
 from pojax.advantages.covariance import drop_covariant_tokens, most_covariant_tokens
+from pojax.advantages.decoupled import decoupled_normalize
+from pojax.advantages.difficulty import hard_prompt_weight, size_weight
 from pojax.advantages.dropout import drop_high_variance, paired_rows
 from pojax.advantages.entropy_credit import entropy_clip, entropy_signal, redistribute_by_entropy, token_group_normalize
+from pojax.advantages.filtered_groups import brevity_score, keep_best
 from pojax.advantages.filters import drop_truncated, drop_uniform_groups
 from pojax.advantages.future import future_kl_weight
+from pojax.advantages.gates import divergence_gate
 from pojax.advantages.importance import truncated_importance
+from pojax.advantages.listwise import listwise_slopes
 from pojax.advantages.normalizers import (
     batch_normalize,
     group_center_batch_std,
@@ -25,52 +34,94 @@ from pojax.advantages.normalizers import (
     rescale_to_informative,
     token_whiten,
 )
+from pojax.advantages.options import centred_advantages
+from pojax.advantages.peers import peer_groups, proposer_solver_episodes
+from pojax.advantages.prefixes import prefix_advantages, staged_advantages
 from pojax.advantages.process import process_normalize
 from pojax.advantages.returns import token_returns
+from pojax.advantages.segments import low_probability, segment_advantages
 from pojax.advantages.sequence_mask import off_policy_keep
+from pojax.advantages.sets import first_tokens, identical_responses, random_sets, set_advantages
 from pojax.advantages.shaping import first_marker, shape_by_position
+from pojax.advantages.steps import episode_and_step_advantages
 from pojax.advantages.tables import lookup
 from pojax.advantages.token_baseline import optimal_token_baseline
 from pojax.advantages.tokens import high_entropy_tokens, max_variance_rows, top_advantage_entropy_tokens
+from pojax.advantages.trees import count_edges_once, tree_advantages, tree_and_group_normalize, tree_values
 
 __all__ = [
     "bapo_bounds",
     "batch_center",
     "batch_normalize",
+    "best_minus_second",
     "beta_normalize",
     "beta_normalize_each",
+    "brevity_score",
+    "budget_advantages",
+    "calibrated_reward",
+    "centred_advantages",
     "conflict_weights",
+    "constrained_best",
+    "constrained_pairs",
+    "constrained_reward",
+    "count_edges_once",
+    "decoupled_normalize",
+    "difficulty_kl_weight",
+    "divergence_gate",
     "drop_covariant_tokens",
     "drop_high_variance",
     "drop_truncated",
     "drop_uniform_groups",
     "entropy_clip",
     "entropy_signal",
+    "episode_and_step_advantages",
     "first_marker",
+    "first_tokens",
     "future_kl_weight",
     "group_center",
     "group_center_batch_std",
     "group_mean_normalize",
     "group_normalize",
+    "hard_prompt_weight",
     "high_entropy_tokens",
+    "identical_responses",
+    "judges_satisfied",
+    "keep_best",
     "leave_one_out",
     "length_weighted_center",
+    "listwise_slopes",
     "lookup",
+    "low_probability",
+    "max_at_k",
+    "max_at_k_off_policy",
     "max_variance_rows",
     "most_covariant_tokens",
     "off_policy_keep",
     "optimal_token_baseline",
     "paired_rows",
+    "peer_groups",
     "penalize_entropy",
+    "prefix_advantages",
     "process_normalize",
+    "proposer_solver_episodes",
+    "push_long_failures",
+    "random_sets",
     "redistribute_by_entropy",
     "remax",
     "rescale_to_informative",
+    "segment_advantages",
+    "set_advantages",
     "shape_by_position",
+    "size_weight",
+    "staged_advantages",
     "subtract_baseline",
+    "summary_advantages",
     "token_group_normalize",
     "token_returns",
     "token_whiten",
     "top_advantage_entropy_tokens",
+    "tree_advantages",
+    "tree_and_group_normalize",
+    "tree_values",
     "truncated_importance",
 ]

@@ -1,13 +1,14 @@
 """Rewards that depend on how long a response is. Lengths are token counts."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Shaped
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
-from pojax.annotations import Hyper
+from pojax.annotations import Hyper, writes
 from pojax.checks import checked
-from pojax.numerics import floating, per_row
+from pojax.groups import group_mean, inside, whole_batch
+from pojax.numerics import floating, masked, per_row
 
-__all__ = ["overlong_penalty"]
+__all__ = ["conciseness", "overlong_penalty"]
 
 
 @checked(cache="(0, inf)", limit="(0, inf)", response_tokens="[1, inf)")
@@ -28,3 +29,18 @@ def overlong_penalty(
     limit = per_row(response_tokens if limit is None else limit, 1)
     cache = per_row(cache, 1)
     return floating(rewards) + jnp.clip((limit - cache - floating(lengths)) / cache, -1.0, 0.0)
+
+
+@writes("conciseness")
+@checked(over="{group, batch}")
+def conciseness(lengths: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"], *, over: str = "batch") -> Float[Array, "B"]:
+    """1 for a response shorter than the mean length, else 0; a component beside correctness.
+
+    over: the mean is that of the "batch" or of the "group" (assumed "batch": the source says "the mean"). Equal lengths are all 0.
+    Zero for rows that are out. Raises ValueError for another over.
+    Source: Dynamic Reward Weighting, arXiv 2509.11452, conciseness objective.
+    """
+    is_in = inside(groups)
+    lengths = masked(lengths, is_in)
+    mean = group_mean(lengths, groups if over == "group" else whole_batch(groups))
+    return floating(is_in & (lengths < mean))

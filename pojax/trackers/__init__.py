@@ -2,6 +2,7 @@
 
 from pojax.trackers.entropy import adaptive_entropy, entropy_statistics, initial_entropy
 from pojax.trackers.means import running_mean
+from pojax.trackers.pareto import pareto_front
 from pojax.trackers.success_rates import single_stream
 from pojax.trackers.tracker import Tracker as Tracker
 
@@ -9,6 +10,7 @@ __all__ = [
     "adaptive_entropy",
     "entropy_statistics",
     "initial_entropy",
+    "pareto_front",
     "running_mean",
     "single_stream",
 ]
