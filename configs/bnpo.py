@@ -1,8 +1,12 @@
-"""BNPO, Beta normalisation (arXiv 2506.02864): the centred reward divided by the density of a Beta law fitted to the batch's success rates.
+"""BNPO, Beta Normalization Policy Optimization (arXiv 2506.02864): advantages divided by the density of a fitted Beta law.
+
+The centred reward is divided by the density of a Beta law that is fitted to the success rates of the batch.
 
 One rule that reads rewards and groups, without state: with alpha = beta = 1 it is REINFORCE with the group mean, with alpha = beta = 3/2
-GRPO up to a constant. Paper: 16 responses to 32 prompts, clip 0.2 and 0.28, dual clip 10, token sums averaged over responses, no KL,
+GRPO up to a constant.
+Paper: 16 responses to 32 prompts, clip 0.2 and 0.28, dual clip 10, token sums averaged over responses, no KL,
 learning rate 1e-6.
+Names: TRL's loss_type="bnpo" is a token mean over the local batch and has nothing to do with this advantage.
 
     python -m pojax.train --config=configs/bnpo.py --workdir=/tmp/bnpo   # held-out pass@1, median of 5 seeds: 29.2% -> 96.6%
 """

@@ -7,7 +7,6 @@ config.method = dict(...)
 from ml_collections import ConfigDict
 
 
-
 def sft(aggregate="token_mean"):
     """The supervised method of the warm start: the likelihood of worked solutions."""
     return dict(
@@ -55,6 +54,7 @@ def micro():
     config.model = ("qwen2", dict(hidden=64, layers=2, heads=2, kv_heads=1, mlp=192, tie_embeddings=True))
     config.batch_prompts = 32
     config.prompt_tokens = 5
+    config.response_tokens = 6  # the longest answer ends one token before the limit
     config.optimizer = ("adamw", dict(learning_rate=("warmup_cosine", dict(peak=5e-4, warmup=20, steps=250, end=5e-5))))
     config.warm_start = dict(config.warm_start) | dict(steps=100)
     config.run.steps = 250

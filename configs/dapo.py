@@ -1,8 +1,11 @@
 """DAPO (ByteDance, arXiv 2503.14476): GRPO with clip-higher, dynamic sampling, one weight per token, an overlong penalty.
 
 Groups that are all right or all wrong are replaced by fresh prompts until the batch is full. The penalty falls linearly over the last
-`cache` tokens before the limit. No KL. Paper: 16 responses, 512 prompts, 16 updates per rollout, clip 0.2 and 0.28, limit 20480 with a
-cache of 4096 tokens, rewards +1 and -1, learning rate 1e-6. The released code adds a dual clip of 10: `dual_clip=10.0`.
+`cache` tokens before the limit. No KL.
+Paper: 16 responses, 512 prompts, 16 updates per rollout, clip 0.2 and 0.28, limit 20480 with a
+cache of 4096 tokens, rewards +1 and -1, learning rate 1e-6.
+Code: adds a dual clip of 10: `dual_clip=10.0`.
+Names: three others: DAPO-direct (arXiv 2412.18279), delay-adapted policy optimisation (arXiv 2305.07911), and this one.
 
     python -m pojax.train --config=configs/dapo.py --workdir=/tmp/dapo
 """

@@ -1,7 +1,8 @@
-"""REINFORCE with the batch mean as baseline (Williams 1992; for language models "Back to Basics", arXiv 2402.14740).
+"""REINFORCE (Williams 1992; Back to Basics, arXiv 2402.14740): a response is one action, its baseline the mean reward of the batch.
 
-The reference arm: a whole response is one action, its advantage the reward minus the mean reward of the batch, no ratio and no clip.
-One response to each prompt, so a batch has as many prompts as others have rows. Paper: learning rate 1e-6, batch 512.
+The reference arm: no ratio and no clip.
+One response to each prompt, so a batch has as many prompts as others have rows.
+Paper: learning rate 1e-6, batch 512.
 
     python -m pojax.train --config=configs/reinforce.py --workdir=/tmp/reinforce
 """

@@ -1,6 +1,6 @@
-"""REINFORCE with a moving baseline (arXiv 2402.14740, the arm between vanilla REINFORCE and RLOO).
+"""REINFORCE, moving (Back to Basics, arXiv 2402.14740): the baseline is the mean reward of all earlier iterations.
 
-The baseline is the mean of all rewards of earlier iterations, a table that one tracker writes after the update; 0 before the first.
+The arm between vanilla REINFORCE and RLOO. The mean is a table that one tracker writes after the update; 0 before the first.
 Paper: learning rate 1e-6, batch 512.
 
     python -m pojax.train --config=configs/reinforce_moving.py --workdir=/tmp/reinforce_moving

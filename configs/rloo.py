@@ -1,7 +1,8 @@
-"""RLOO, REINFORCE leave-one-out (arXiv 2402.14740; estimator: Kool et al. 2019).
+"""RLOO, REINFORCE Leave-One-Out (Kool et al. 2019; arXiv 2402.14740): the baseline is the mean reward of the other responses.
 
-The baseline of a response is the mean reward of the other responses to its prompt, and the reward carries the KL to the reference of the
-whole sequence. Paper: 2 or 4 responses, KL 0.03, learning rate 1e-6, batch 512, 2 updates per batch of rollouts.
+The reward carries the KL to the reference of the
+whole sequence.
+Paper: 2 or 4 responses, KL 0.03, learning rate 1e-6, batch 512, 2 updates per batch of rollouts.
 
     python -m pojax.train --config=configs/rloo.py --workdir=/tmp/rloo
 """

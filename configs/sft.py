@@ -1,6 +1,6 @@
-"""SFT, supervised fine-tuning: the likelihood of the worked solutions of the training split; the floor arm of every comparison.
+"""SFT, supervised fine-tuning (the floor of every comparison): the likelihood of the worked solutions of the training split.
 
-python -m pojax.train --config=configs/sft.py --workdir=/tmp/sft
+    python -m pojax.train --config=configs/sft.py --workdir=/tmp/sft
 """
 
 from configs import common

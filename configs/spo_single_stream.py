@@ -3,6 +3,7 @@
 A table holds a Beta law for every prompt of the data set. It forgets the faster, the more the policy has moved on the prompt's previous
 response (the view `previous`), is the baseline before the update and is written after it; uncertain prompts are drawn more often.
 Paper: 1024 prompts, clip 0.2 and 0.28, dual clip 10, no KL, minibatches of 128, learning rate 1e-6.
+Names: SPO is also Simple Policy Optimization (arXiv 2401.16025) and Segment Policy Optimization (arXiv 2505.23564).
 
     python -m pojax.train --config=configs/spo_single_stream.py --workdir=/tmp/spo_single_stream
 """

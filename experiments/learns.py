@@ -1,31 +1,60 @@
 """Does every method learn? Each config against its own warm start, over several seeds.
 
-    python -m experiments.learns                                     # all configs, five seeds
+    python -m experiments.learns                                     # all configs, five seeds, two processes
     python -m experiments.learns --configs=bnpo,grpo --seeds=2 --steps=50
 
-Arms x seeds on the preset `tiny`. A seed's warm start is trained once and shared by all arms through `init_from`. Decision rule, fixed
-before running: a method learns if the lower end of the 95% interval (Student's t over seeds) of its paired gain in held-out pass@1 is
-above 0.
-Rows are written as runs finish, and a run that is done is not run again: the command may be stopped and started at will.
-Writes results/learns.json, learns.md and learns.png beside this file; runs themselves go to runs/learns.
+Arms x seeds. A config that is written for the preset `tiny` runs on `micro`, which takes seconds; one that names another preset runs on
+that. A seed's warm start is trained once per preset and shared by all arms. Decision rule, fixed before running: a method learns if the
+lower end of the 95% interval (Student's t over seeds) of its paired gain in held-out pass@1 over the warm start is above 0 and its mean
+gain is at least half of GRPO's on the same preset.
+An arm's rows are written when its seeds are done, and an arm that is done is not run again: stop and start the command at will.
+Writes results/learns/<config>.json, and from all of them results/learns.md and learns.png; warm starts go to runs/learns.
 """
 
+import concurrent.futures
+import dataclasses
+import functools
+import importlib
+import inspect
 import json
 import math
+import multiprocessing
+import os
 import pathlib
 import statistics
 import sys
+import time
 from typing import Any
 
-from pojax import commands, train
-from pojax import config as configs
-from pojax.binding import ConfigError
-from pojax.environment import versions_and_features
+import jax
+import jax.numpy as jnp
 
-ARMS = ("reinforce", "reinforce_moving", "rloo", "grpo", "dr_grpo", "dapo", "remax", "bnpo", "spo_single_stream")
-RESULTS = pathlib.Path(__file__).parent / "results"
+from experiments import methods
+from pojax import checkpointing, commands, train
+from pojax import config as configs
+from pojax.binding import ConfigError, near
+from pojax.build import build
+from pojax.environment import versions_and_features
+from pojax.evaluate import Evaluator
+from pojax.learners import state as states
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "learns"
+RUNS = pathlib.Path("runs/learns")
+NEEDS_DATA = ("svamp",)  # configs of a data set that has to be downloaded
+REFERENCE = "grpo"
 # Two-sided 95% quantiles of Student's t by degrees of freedom, from any table.
 T_QUANTILE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+Rows = dict[str, list[dict[str, Any]]]  # {arm: rows}
+
+
+def arms() -> list[str]:
+    return [name for name in methods.names() if name not in NEEDS_DATA]
+
+
+def preset_of(arm: str) -> str:
+    """The preset that an arm runs on."""
+    own = inspect.signature(importlib.import_module(f"configs.{arm}").get_config).parameters["preset"].default
+    return "micro" if own == "tiny" else own
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
@@ -35,100 +64,203 @@ def interval(values: list[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def run_arm(arm: str, seed: int, steps: int | None, runs: pathlib.Path) -> dict[str, Any]:
-    """One run of one method from the shared warm start of its seed -> its row."""
-    warm = runs / f"warm-{seed}"
-    config = configs.load(f"configs/{arm}.py")
-    base = configs.override(config, {"seed": seed, "run.eval_every": 0, "run.tensorboard": False, "run.log_samples_every": 0})
-    if not (warm / "summary.json").exists():
-        print(f"warm start, seed {seed}", flush=True)
-        phase = configs.plain(base.warm_start)
-        changes = {
-            "method": phase["method"],
-            "optimizer": phase["optimizer"],
-            "batch_prompts": phase["batch_prompts"],
-            "run.steps": phase["steps"],
-        }
-        train.run(configs.override(base, {**changes, "warm_start": None}), warm, say=lambda _: None)
-    print(f"{arm}, seed {seed}", flush=True)
-    changes = {"warm_start": None, "init_from": str(warm)} | ({"run.steps": steps} if steps else {})
-    summary = train.run(configs.override(base, changes), runs / f"{arm}-{seed}", say=lambda _: None)
-    if not summary["finished"]:
-        raise KeyboardInterrupt
-    return {
-        "arm": arm,
-        "seed": seed,
-        "steps": summary["steps"],
-        "before": summary["pass_at_1_before"],
-        "after": summary["pass_at_1_after"],
-        "seconds": summary["seconds"],
-    }
+def load(arm: str, preset: str, seed: int) -> Any:
+    config = importlib.import_module(f"configs.{arm}").get_config(preset)
+    quiet = {"run.eval_every": 0, "run.tensorboard": False, "run.log_samples_every": 0, "run.diagnostics": False}
+    return configs.override(config, {"seed": seed} | quiet)
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def warm_start(preset: str, seed: int, runs: pathlib.Path) -> None:
+    """Train the warm start of a preset and seed, unless it is there."""
+    folder = warm_folder(preset, seed, runs)
+    if (folder / "summary.json").exists():
+        return
+    print(f"warm start of {preset}, seed {seed}", flush=True)
+    base = load(REFERENCE, preset, seed)
+    phase = configs.plain(base.warm_start)
+    changes = {"method": phase["method"], "optimizer": phase["optimizer"], "batch_prompts": phase["batch_prompts"]}
+    train.run(configs.override(base, changes | {"run.steps": phase["steps"], "warm_start": None}), folder, say=lambda _: None)
+
+
+def warm_folder(preset: str, seed: int, runs: pathlib.Path) -> pathlib.Path:
+    return runs / f"warm-{preset}-{seed}"
+
+
+def run_arm(arm: str, preset: str, seeds: int, steps: int | None, runs: pathlib.Path) -> list[dict[str, Any]]:
+    """All seeds of one method from their warm starts -> rows. The method is compiled once: seeds differ in the state alone."""
+    config = configs.override(load(arm, preset, 0), {"warm_start": None})
+    job = build(config, say=lambda line: None)
+    learner, evaluator = job.phases[-1].learner, Evaluator(job, "held_out", config.evaluation.problems, config.evaluation.samples)
+    if learner.iteration is None:
+        raise ConfigError(f"configs/{arm}.py: its task verifies on the host, allowed: tasks with verify_tokens")
+    iteration, number = learner.iteration, steps or config.run.steps
+
+    @jax.jit
+    def advance(state: Any, hyper: Any) -> Any:
+        return jax.lax.fori_loop(0, number, lambda _, state: iteration(state, hyper)[0], state)
+
+    rows = []
+    for seed in range(seeds):
+        folder, started = warm_folder(preset, seed, runs), time.perf_counter()
+        state = states.init_state(seed, job.program, job.model, job.layout)
+        target = checkpointing.abstract({"policy": state.params["policy"]})
+        warm = checkpointing.load_params(folder / "checkpoints", target, say=lambda line: None)
+        state = states.recopy(dataclasses.replace(state, params={**state.params, **warm}), job.program)
+        evaluator.seed = seed
+        before = evaluator(state.params).pass_at_1
+        state = advance(state, learner.hyper)
+        finite = all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(state.params))
+        after = evaluator(state.params).pass_at_1
+        seconds = round(time.perf_counter() - started, 1)
+        rows.append({"seed": seed, "steps": number, "before": before, "after": after, "finite": finite, "seconds": seconds})
+    return rows
+
+
+def run_and_write(arm: str, seeds: int, steps: int | None, runs: pathlib.Path, results: pathlib.Path) -> str:
+    preset = preset_of(arm)
+    rows = run_arm(arm, preset, seeds, steps, runs)
+    features = versions_and_features()
+    record = {"preset": preset, "rows": rows, "versions": {k: features[k] for k in ("python", "pojax", "jax", "cpu_cores")}}
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{arm}.json").write_text(json.dumps(record, indent=1) + "\n")
+    return f"{arm}: " + ", ".join(f"{row['before']:.0%} -> {row['after']:.0%}" for row in rows)
+
+
+def read(results: pathlib.Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """{arm: record} of the arms that are done."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("*.json"))}
+
+
+def gains(record: dict[str, Any]) -> list[float]:
+    return [row["after"] - row["before"] for row in record["rows"]]
+
+
+def reference_gain(records: dict[str, dict[str, Any]], preset: str) -> float | None:
+    """Mean gain of GRPO on the preset: of its own arm, or of the arm `grpo_<preset>`."""
+    for arm in (REFERENCE, f"{REFERENCE}_{preset}"):
+        if arm in records and records[arm]["preset"] == preset:
+            return statistics.fmean(gains(records[arm]))
+    return None
+
+
+def verdict(record: dict[str, Any], reference: float | None) -> str:
+    """`yes`, or what is missing."""
+    mean, low, _ = interval(gains(record))
+    if not low > 0:
+        return "not shown"
+    return "yes" if reference is None or mean >= reference / 2 else "less than half of GRPO's gain"
+
+
+def verdicts(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """{arm: gain, interval and verdict in one cell}."""
+    cells = {}
+    for arm, record in records.items():
+        mean, low, high = interval(gains(record))
+        cells[arm] = f"{verdict(record, reference_gain(records, record['preset']))}: {mean:+.1%} [{low:+.1%}, {high:+.1%}]"
+    return cells
+
+
+def table(records: dict[str, dict[str, Any]]) -> str:
     """The rows as Markdown, one line per method."""
-    lines = ["| method | pass@1 before -> after, by seed | gain, 95% interval | learns | seconds a run |", "|---|---|---|---|---|"]
-    for arm in dict.fromkeys(row["arm"] for row in rows):
-        mine = [row for row in rows if row["arm"] == arm]
-        mean, low, high = interval([row["after"] - row["before"] for row in mine])
-        pairs = ", ".join(f"{row['before']:.0%} -> {row['after']:.0%}" for row in mine)
-        seconds = statistics.median(row["seconds"] for row in mine)
-        lines.append(f"| {arm} | {pairs} | {mean:+.1%} [{low:+.1%}, {high:+.1%}] | {'yes' if low > 0 else 'not shown'} | {seconds:.0f} |")
+    lines = [
+        "| method | preset | pass@1 before -> after, by seed | gain, 95% interval | share of GRPO's | learns | seconds a run |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for arm, record in records.items():
+        mean, low, high = interval(gains(record))
+        reference = reference_gain(records, record["preset"])
+        share = f"{mean / reference:.2f}" if reference else ""
+        pairs = ", ".join(f"{row['before']:.0%} -> {row['after']:.0%}" for row in record["rows"])
+        seconds = statistics.median(row["seconds"] for row in record["rows"])
+        cells = [
+            arm,
+            record["preset"],
+            pairs,
+            f"{mean:+.1%} [{low:+.1%}, {high:+.1%}]",
+            share,
+            verdict(record, reference),
+            f"{seconds:.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+def plot(records: dict[str, dict[str, Any]], path: pathlib.Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
         print("no plot: pip install 'pojax[plots]'")
         return
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
-    figure = Figure(figsize=(7, 0.5 * len(arms) + 1.2), layout="constrained")
+    order = sorted(records, key=lambda arm: statistics.fmean(gains(records[arm])))
+    figure = Figure(figsize=(8, 0.22 * len(order) + 1.2), layout="constrained")
     axis = figure.subplots()
-    for y, arm in enumerate(arms):
-        gains = [row["after"] - row["before"] for row in rows if row["arm"] == arm]
-        mean, low, high = interval(gains)
+    for y, arm in enumerate(order):
+        found = gains(records[arm])
+        mean, low, high = interval(found)
         if math.isfinite(low):
-            axis.plot([low, high], [y, y], color="0.6", linewidth=4)
-        axis.plot(gains, [y] * len(gains), "o", color="C0", markersize=4)
-        axis.plot([mean], [y], "|", color="k", markersize=16)
+            axis.plot([low, high], [y, y], color="0.7", linewidth=3)
+        axis.plot(found, [y] * len(found), "o", color="C0", markersize=3)
+        axis.plot([mean], [y], "|", color="k", markersize=9)
     axis.axvline(0, color="0.4", linewidth=1)
-    axis.set_yticks(range(len(arms)), arms)
-    axis.invert_yaxis()
+    axis.set_yticks(range(len(order)), order, fontsize=7)
     axis.set_xlabel("gain in held-out pass@1 over the warm start (dots: seeds; bar: 95% interval)")
     figure.savefig(path, dpi=110)
 
 
-def write(rows: list[dict[str, Any]], folder: pathlib.Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    features = versions_and_features()
-    (folder / "learns.json").write_text(
-        json.dumps({"rows": rows, "versions": {k: features[k] for k in ("python", "pojax", "jax", "cpu_cores")}}, indent=1) + "\n"
-    )
-    steps = ", ".join(sorted({str(row["steps"]) for row in rows}))
-    how = f"`python -m experiments.learns`, {steps} iterations of reinforcement learning from a warm start shared by the arms of a seed."
-    text = f"# Does every method learn?\n\n{how}\n\n"
-    (folder / "learns.md").write_text(text + table(rows) + "\n\n![gains](learns.png)\n")
-    plot(rows, folder / "learns.png")
+def write(results: pathlib.Path) -> str:
+    """learns.md and learns.png beside the folder of rows -> the table."""
+    records = read(results)
+    text = table(records)
+    head = """# Does every method learn?
+
+`python -m experiments.learns`: reinforcement learning (supervised learning, for supervised methods) from a warm start that the arms of a
+seed share. A method learns if the lower end of the 95% interval of its paired gain is above 0 and its mean gain is at least half of
+GRPO's on the same preset; this rule was fixed before running.
+
+"""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    (results.parent / "learns.md").write_text(f"{head}{text}\n\n![gains](learns.png)\n")
+    plot(records, results.parent / "learns.png")
+    return text
+
+
+def run_all(chosen: list[str], seeds: int, steps: int | None, workers: int, runs: pathlib.Path, results: pathlib.Path) -> None:
+    """Every arm that has no rows yet, in processes of one thread each."""
+    missing = [arm for arm in chosen if not (results / f"{arm}.json").exists()]
+    for preset in sorted({preset_of(arm) for arm in missing}):
+        for seed in range(seeds):
+            warm_start(preset, seed, runs)
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    job = functools.partial(run_and_write, seeds=seeds, steps=steps, runs=runs, results=results)
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=12) as pool:
+        started = {pool.submit(job, arm): arm for arm in missing}
+        for done in concurrent.futures.as_completed(started):
+            error = done.exception()
+            print(f"{started[done]}: {type(error).__name__}: {error}" if error else done.result(), flush=True)
+
+
+def _whole(given: dict[str, str], name: str, default: int, low: int, high: int) -> int:
+    value = given.get(name, str(default))
+    if not value.isdecimal() or not low <= int(value) <= high:
+        raise ConfigError(f"--{name}: found {value!r}, allowed: {low} to {high}")
+    return int(value)
 
 
 def main(argv: list[str] | None = None) -> int:
     def body() -> None:
-        given = commands.options(sys.argv[1:] if argv is None else argv, ("configs", "seeds", "steps", "runs", "results"), "learns")
-        arms = tuple(given.get("configs", ",".join(ARMS)).split(","))
-        unknown = [arm for arm in arms if arm not in ARMS]
-        if unknown:
-            raise ConfigError(f"--configs: found {unknown[0]!r}, allowed: {', '.join(ARMS)}")
-        seeds, steps = int(given.get("seeds", "5")), int(given["steps"]) if "steps" in given else None
-        if not 1 <= seeds <= len(T_QUANTILE) + 1:
-            raise ConfigError(f"--seeds: found {seeds}, allowed: 1 to {len(T_QUANTILE) + 1}")
-        rows: list[dict[str, Any]] = []
-        for arm in arms:
-            for seed in range(seeds):
-                rows.append(run_arm(arm, seed, steps, pathlib.Path(given.get("runs", "runs/learns"))))
-                write(rows, pathlib.Path(given.get("results", RESULTS)))
-        print(table(rows))
+        options = ("configs", "seeds", "steps", "workers", "runs", "results")
+        given = commands.options(sys.argv[1:] if argv is None else argv, options, "learns")
+        known = arms()
+        chosen = given["configs"].split(",") if "configs" in given else known
+        for arm in chosen:
+            if arm not in known:
+                raise ConfigError(f"--configs: found {arm!r}; {near(arm, known)}")
+        seeds, workers = _whole(given, "seeds", 5, 1, len(T_QUANTILE) + 1), _whole(given, "workers", 2, 1, 256)
+        steps = _whole(given, "steps", 1, 1, 10**9) if "steps" in given else None
+        results = pathlib.Path(given.get("results", RESULTS))
+        run_all(chosen, seeds, steps, workers, pathlib.Path(given.get("runs", RUNS)), results)
+        print(write(results))
 
     return commands.run(body)
 
