@@ -32,12 +32,12 @@ REGISTRIES = {
     "losses": "pojax.losses",
     "aggregate": "pojax.losses.aggregations",
     "trackers": "pojax.trackers",
-    "heads": "",  # only `my_module:function`
+    "heads": "pojax.models.heads",
     "optimizer": "pojax.learners.optimizers",
     "copies": "pojax.learners.copies",
     "schedules": "pojax.schedules",
     "tasks": "pojax.tasks",
-    "processor": "",
+    "processor": "pojax.sampling.processors",
     "models": "pojax.models.config",
 }
 WRITING = ("curricula", "rewards", "advantages", "per_minibatch")  # stages whose values are fields
@@ -60,8 +60,6 @@ def find(slot: str, name: str, path: str) -> Any:
     """The function that `name` means in a slot: one of its registry, or `my_module:my_function`."""
     if not isinstance(name, str):
         raise ConfigError(f"{path}: found {name!r}, allowed: the name of a function")
-    if ":" not in name and not REGISTRIES[slot]:
-        raise ConfigError(f"{path}: found {name!r}, allowed: my_module:my_function")
     module_name, _, function = name.partition(":") if ":" in name else (REGISTRIES[slot], "", name)
     try:
         module = importlib.import_module(module_name)
@@ -263,7 +261,8 @@ def _bind_hyper(
             raise ConfigError(f"{path}: {parameter!r} of {name} is static: found {value!r}, allowed: int, bool, str, dict, None")
         bound.static[parameter] = _plain(value)
     elif kind == "rule":
-        bound.rules[parameter] = bind(slot, value, path, known, None, lazy) if not callable(value) else _raise_callable(path)
+        inside = known if known is None else {**known, **dict.fromkeys(getattr(bound.fn, "gives", ()), f"given by {name}")}
+        bound.rules[parameter] = bind(slot, value, path, inside, None, lazy) if not callable(value) else _raise_callable(path)
     elif kind == "weights":
         if not isinstance(value, Mapping) or not value:
             raise ConfigError(f"{path}: found {value!r}, allowed: a dict from the names of fields to numbers")

@@ -49,7 +49,7 @@ RUN_KEYS: dict[str, tuple[type, ...]] = {
 }
 SUB_KEYS: dict[str, dict[str, tuple[type, ...]]] = {
     "run": RUN_KEYS,
-    "sampling": {"top_k": (int,), "top_p": (float, int), "min_p": (float, int), "processor": (str, type(None))},
+    "sampling": {"top_k": (int,), "top_p": (float, int), "min_p": (float, int), "processor": (str, tuple, list, type(None))},
     "evaluation": {"problems": (int,), "samples": (int,), "validation_problems": (int,)},
     "mesh": {"data": (int,), "fsdp": (int,), "tensor": (int,)},
     "warm_start": {"method": (dict,), "steps": (int,), "batch_prompts": (int,), "optimizer": (tuple, list)},

@@ -92,6 +92,7 @@ def explain(program: Program) -> str:
     ]
     lines += [f"table {name} <- {call(init)}" for name, (init, _) in program.trackers.items()]
     lines += [f"{', '.join(program.curriculum.writes)} <- {call(program.curriculum)}", f"rollout <- {call(program.arrangement)}"]
+    lines += [f"logits of the sampler <- {call(program.processor)}"] if program.processor else []
     lines += [f"  {name} {list(x.shape)} {x.dtype}" for name, x in sorted(program.fields.items())]
     lines += [f"{', '.join(rule.writes)} <- {call(rule)}{_at(program, rule, 'start')}" for rule in program.rewards]
     if program.rewards:

@@ -20,7 +20,10 @@ UPDATE_KEYS = (
     *("epochs", "minibatches", "microbatches", "every", "after"),
 )
 METHOD_KEYS = ("family", "curricula", "rollouts", "rewards", "advantages", "updates", "trackers", "copies", "heads", "views")
-SERVICES = ("select", "render", "sample", "verify", "evaluate", "reward", "demonstrate", "cond")
+SERVICES = (
+    *("select", "render", "sample", "extend", "verify", "evaluate", "reward", "demonstrate", "cond"),
+    *("encode", "environment"),
+)
 WRITABLE = ("rewards", "token_rewards", "advantages", "keep", "values")  # nouns that a rule may replace
 TERM_KEYS = ("scale", "where", "aggregate")
 
@@ -33,14 +36,17 @@ def bind_method(
     default_optimizer: Any,
     at: str = "method",
     sampling: Mapping[str, Any] | None = None,
+    processor: Any = None,
+    vocabulary: int = 2,
 ) -> Program:
     """Bind `config.method`.
 
     sizes: the reserved sizes (num_prompts, batch_prompts, response_tokens). arrange(bound, abstract scope) -> abstract Rollout.
-    sampling: {path: number} of the sampler, which takes part in the hyper-parameters. ConfigError for every mistake.
+    sampling: {path: number} of the sampler, which takes part in the hyper-parameters. processor: an entry that may read tables.
+    vocabulary: the sampler's. ConfigError for every mistake.
     """
     binder = _Binder(dict(sizes), default_optimizer, at)
-    return binder.method(_lift(method, at), arrange, dict(sampling or {}))
+    return binder.method(_lift(method, at), arrange, dict(sampling or {}), processor, vocabulary)
 
 
 def _lift(method: Mapping[str, Any], at: str) -> dict[str, Any]:
@@ -85,10 +91,13 @@ class _Binder:
 
     # -- the whole method ---------------------------------------------------------------------------------------------------------
 
-    def method(self, method: dict[str, Any], arrange: Callable[..., Rollout], sampling: dict[str, Any]) -> Program:
+    def method(
+        self, method: dict[str, Any], arrange: Callable[..., Rollout], sampling: dict[str, Any], processor: Any, vocabulary: int
+    ) -> Program:
         at = self.at
         self.numbers |= sampling
         trackers = self._tracker_tables(method.get("trackers") or {})
+        bound_processor = self._processor(processor, set(trackers), vocabulary) if processor else None
         curriculum = self._check(
             bind("curricula", method.get("curricula", ("uniform", {})), f"{at}.curricula", self.known, "indices"), "curricula"
         )
@@ -122,7 +131,7 @@ class _Binder:
             before=tuple(sorted(before)), after=tuple(sorted(n for n in after if not self.outputs[n].tree or n not in before)),
             copied_roles=tuple(sorted({self.outputs[n].role for n in before | after if self.outputs[n].tree in copies})),
             numbers=self.numbers, fields=rollout.fields_abstract, sizes=self.sizes, rows=rollout.rows, block=rollout.block,
-            reads=frozenset(self.read),
+            reads=frozenset(self.read), processor=bound_processor,
         )  # fmt: skip
 
     # -- parts, in order ----------------------------------------------------------------------------------------------------------
@@ -151,6 +160,22 @@ class _Binder:
             rest = {k: v for k, v in keywords.items() if k in takes[1].hypers or k in takes[1].data}
             bound[name] = (init, (function, tracker.update, rest))
         self.known |= {name: f"table {self.at}.trackers.{name}" for name in bound}
+        return bound
+
+    def _processor(self, value: Any, tables: set[str], vocabulary: int) -> Bound:
+        """A processor of the sampler: reads `logits` [n, V], `tokens` [n, T], `position`, the iteration's `step`, and tables."""
+        given = {
+            "logits": jax.ShapeDtypeStruct((1, vocabulary), jnp.result_type(float)),
+            "tokens": jax.ShapeDtypeStruct((1, self.sizes["response_tokens"]), jnp.int32),
+            "position": jax.ShapeDtypeStruct((), jnp.int32),
+        }
+        known = dict.fromkeys(given, "sampler") | {name: self.known[name] for name in (*tables, "step")}
+        bound = bind("processor", value, "sampling.processor", known, None)
+        self.numbers |= bound.all_numbers()
+        self.read |= bound.names() & tables
+        shape = getattr(self._shape(bound, self.scope | given), "shape", None)
+        if shape != (1, vocabulary):
+            raise ConfigError(f"{bound.path}: gives logits of shape {shape} for {(1, vocabulary)}, allowed: the same shape")
         return bound
 
     def _arrangement(self, method: dict[str, Any], arrange: Callable[..., Any]) -> tuple[Any, Bound]:

@@ -67,3 +67,4 @@ class Program(NamedTuple):
     rows: int
     block: int
     reads: frozenset[str]  # every name that something reads
+    processor: Bound | None = None  # of the training samples, where the config gives it as an entry

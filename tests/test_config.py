@@ -187,7 +187,7 @@ def test_errors_name_key_found_and_allowed(base, change, message):
         ({"method.family": "grup"}, "method.family: found 'grup', allowed: group, supervised"),
         ({"prompt_tokens": 2}, "prompt 0 has 4 tokens, allowed: at most 2"),
         ({"batch_prompts": 64}, "batch_prompts is 64, allowed: at most num_prompts = 45"),
-        ({"sampling.processor": "nines"}, "sampling.processor: found 'nines', allowed: my_module:my_function"),
+        ({"sampling.processor": "nines"}, "sampling.processor: no function 'nines' in pojax.sampling.processors"),
     ],
 )
 def test_errors_of_building(change, message):

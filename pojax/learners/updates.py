@@ -242,10 +242,11 @@ def run_update(
     order = _order(update, context)
     optimizer = update.optimizer({}, context.values)
 
-    def body(carry: Any, rows: Any) -> Any:
-        trained, state, first = carry
+    def body(carry: Any, xs: Any) -> Any:
+        (trained, state, first), (rows, number) = carry, xs
+        here = _with_key_of(context, number)
         batch = travels if update.minibatches == 1 else jax.tree.map(lambda x: x[rows], travels)
-        result = gradient(update, context, trained, trees, context.layout.rows(batch))
+        result = gradient(update, here, trained, trees, context.layout.rows(batch))
         finite = jnp.stack([jnp.all(jnp.isfinite(g)) for g in jax.tree.leaves(result.grads)])
         wanted = jnp.any(jnp.stack([jnp.any(c != 0) for c in result.coefficients]))
         ran = wanted & jnp.all(finite)
@@ -256,16 +257,22 @@ def run_update(
 
         # A branch, not a select: the optimiser's pass over parameters and moments is bound by memory, and a select would be another one.
         kept, kept_state = jax.lax.cond(ran, take, lambda: (trained, state))
-        metrics = _metrics(update, context, result, first)
+        metrics = _metrics(update, here, result, first)
         return (kept, kept_state, jnp.zeros((), bool)), (metrics, ran, wanted & ~finite)
 
     trained = {role: params[role] for role in update.trains}
-    (trained, opt, _), (metrics, ran, broken) = jax.lax.scan(body, (trained, opt, jnp.ones((), bool)), order)
+    (trained, opt, _), (metrics, ran, broken) = jax.lax.scan(body, (trained, opt, jnp.ones((), bool)), (order, jnp.arange(order.shape[0])))
     steps = jnp.sum(ran)
     mean = {name: jnp.sum(jnp.where(ran, m, 0.0)) / jnp.maximum(steps, 1) for name, m in metrics.items() if "gap" not in name}
     gaps = {name: jnp.sum(m) for name, m in metrics.items() if "gap" in name}  # nonzero at the first minibatch only
     counts = {"ran": steps, "nonfinite": jnp.sum(broken, axis=0)}
     return {**params, **trained}, opt, {f"{update.name}/{k}": v for k, v in {**mean, **gaps, **counts}.items()}
+
+
+def _with_key_of(context: Context, number: Any) -> Context:
+    """The context of one optimiser batch of an update: its rules and losses draw other numbers than those of the batch before."""
+    key = jax.random.fold_in(context.key, number)
+    return context._replace(key=key, scope={**context.scope, "key": key})
 
 
 def in_turn(update: Update, context: Context, params: Any, opt: Any, trees: Mapping[str, Any], fields: Arrays) -> tuple[Any, Any, Arrays]:

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from pojax.models import DecoderConfig, decode_params, decode_step, fork, take_rows
-from pojax.sampling.sampler import Controls, Forced, Held, Loop, Processor, controls_of, forced_of, place, run
+from pojax.sampling.sampler import Controls, Forced, Held, Loop, Processor, controls_of, forced_of, place, processor_of, run
 from pojax.types import Samples
 
 
@@ -40,7 +41,7 @@ def extend(
     not, and per row one token (the one before the cut) is fed again; forced tokens are fed one by one.
     Gives whole rows as wide as the parent's: its mask and numbers up to the cut, 0 where tokens are forced. ended: an end token was drawn
     in this call, or the row is all of a parent that had ended. hold: give (Samples, Held), for forks of forks.
-    Shapes, config, processor and hold are static, all else is traced: other parents and cuts compile nothing.
+    Shapes, config, the processor's function and hold are static, all else is traced: other parents and cuts compile nothing.
     Raises ValueError for sizes that do not fit and for numpy or Python values out of range.
     """
     rows, prompts, before = keys.shape[0], held.hidden.shape[0], held.lengths.shape[0]
@@ -60,10 +61,10 @@ def extend(
         limits=held.samples.tokens.shape[1] if limits is None else limits, top_k=top_k, top_p=top_p, min_p=min_p,
     )  # fmt: skip
     parents, cuts = jnp.asarray(parents, jnp.int32), jnp.asarray(cuts, jnp.int32)
-    return _extend(params, controls, held, parents, cuts, forced_of(forced, rows), config, processor, hold)
+    return _extend(params, controls, held, parents, cuts, forced_of(forced, rows), processor_of(processor), config, hold)
 
 
-@partial(jax.jit, static_argnums=(6, 7, 8))
+@partial(jax.jit, static_argnums=(7, 8))
 def _extend(
     params: dict[str, Any],
     controls: Controls,
@@ -71,8 +72,8 @@ def _extend(
     parents: Array,
     cuts: Array,
     forced: Forced | None,
+    processor: Partial | None,
     config: DecoderConfig,
-    processor: Processor | None,
     hold: bool,
 ) -> Any:
     prompts, width = held.hidden.shape[0], held.samples.tokens.shape[1]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Shaped
 
 from pojax.models import Cache, DecoderConfig, decode_params, decode_step, entropy_of, logits_of, prefill, token_logit, unembedding
@@ -66,12 +67,13 @@ def sample(
     the row's own prompt, key and settings, not of other rows or the batch. temperature 0 is greedy, its log-probabilities at temperature 1.
 
     limits: tokens drawn per row (default response_tokens). A row ends with one of end_tokens (-1 pads their list), part of the response.
-    top_k, top_p, min_p: see `truncate`; 0, 1 and 0 are off. processor: (logits [n, V], tokens [n, T] so far, t) -> logits [n, V].
+    top_k, top_p, min_p: see `truncate`; 0, 1 and 0 are off. processor: (logits [n, V], tokens [n, T] so far, t) -> logits [n, V];
+    a `jax.tree_util.Partial(function, *data)` gets its data, any pytree, before these.
     forced: (tokens [n, F], counts [n]): row r begins with its first counts[r] tokens; they have mask 0 and all numbers 0.
     old_logprobs: of softmax(logits / temperature), neither processed nor truncated; rollout_logprobs: of softmax(l), what really sampled;
     entropy: of old_logprobs' distribution in nats, where asked for. After the end tokens are 0, and all else is 0 or False.
     hold: give (Samples, Held), for `extend`.
-    Shapes, config, response_tokens, processor, entropy and hold are static, all else is traced: changing it compiles nothing.
+    Shapes, config, response_tokens, the processor's function, entropy and hold are static, all else is traced and compiles nothing.
     Raises ValueError for sizes that do not fit and for numpy or Python values out of range.
     """
     rows = keys.shape[0]
@@ -85,7 +87,13 @@ def sample(
     )  # fmt: skip
     prompt_tokens, prompt_mask = jnp.asarray(prompt_tokens), jnp.asarray(prompt_mask, bool)
     forced = forced_of(forced, rows)
-    return _sample(params, controls, prompt_tokens, prompt_mask, forced, config, response_tokens, processor, entropy, hold)
+    processor = processor_of(processor)
+    return _sample(params, controls, prompt_tokens, prompt_mask, forced, processor, config, response_tokens, entropy, hold)
+
+
+def processor_of(processor: Processor | None) -> Partial | None:
+    """A processor as a pytree: its function is static, the data of a `jax.tree_util.Partial` are traced."""
+    return processor if processor is None or isinstance(processor, Partial) else Partial(processor)
 
 
 def controls_of(
@@ -134,7 +142,7 @@ class Loop(NamedTuple):
     config: DecoderConfig
     controls: Controls
     forced: Forced | None
-    processor: Processor | None
+    processor: Partial | None
     starts: Array | None  # [n]
     prefix: Array | None  # [n, T], read by a processor
 
@@ -156,16 +164,16 @@ class State(NamedTuple):
     samples: dict[str, Array]  # [n, T]
 
 
-@partial(jax.jit, static_argnums=(5, 6, 7, 8, 9))
+@partial(jax.jit, static_argnums=(6, 7, 8, 9))
 def _sample(
     params: dict[str, Any],
     controls: Controls,
     prompt_tokens: Array,
     prompt_mask: Array,
     forced: Forced | None,
+    processor: Partial | None,
     config: DecoderConfig,
     response_tokens: int,
-    processor: Processor | None,
     entropy: bool,
     hold: bool,
 ) -> Any:
