@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, Float, Int, Key, Shaped
 
 from pojax.types import Samples
 
-__all__ = ["Report", "bootstrap_interval", "evaluate", "maj_at_k", "pass_at_k"]
+__all__ = ["Report", "bootstrap_interval", "evaluate", "maj_at_k", "max_at_k", "pass_at_k"]
 
 SampleRows = Callable[[Int[np.ndarray, "n"], Key[jax.Array, "n"], Float[np.ndarray, "n"]], Samples]
 Verify = Callable[[Int[np.ndarray, "n"], Samples], Mapping[str, Any]]
@@ -34,6 +34,23 @@ def pass_at_k(samples: Int[ArrayLike, "..."] | int, correct: Int[ArrayLike, "...
     for i in range(k):  # C(n - c, k) / C(n, k) as a product of k ratios: no factorial overflows, and it is 0 as soon as one is
         missed *= np.maximum(n - c - i, 0) / (n - i)
     return 1.0 - missed
+
+
+def max_at_k(rewards: Shaped[ArrayLike, "... samples"], k: int) -> Float[np.ndarray, "..."] | float:
+    """Expected largest reward of k samples, from n: sum over i of C(i - 1, k - 1) r_(i) / C(n, k), rewards in ascending order.
+
+    Unbiased for the policy's own max@k; `pass_at_k` where rewards are 0 and 1. Further axes are taken entry by entry.
+    Raises ValueError for k below 1 or above n. Source: The Best of N Worlds, arXiv 2510.23393.
+    """
+    ascending = np.sort(np.asarray(rewards, np.float64), axis=-1)
+    n = ascending.shape[-1]
+    if not 1 <= k <= n:
+        raise ValueError(f"max_at_k: k is {k}, allowed: 1 to the number of samples, {n}")
+    rank = np.arange(1, n + 1)
+    share = np.full(n, k / n)  # that the i-th is the largest of k
+    for m in range(1, k):
+        share *= np.maximum(rank - m, 0) / (n - m)
+    return ascending @ share
 
 
 def maj_at_k(

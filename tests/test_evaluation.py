@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pojax.evaluation import Report, bootstrap_interval, evaluate, maj_at_k, pass_at_k
+from pojax.evaluation import Report, bootstrap_interval, evaluate, maj_at_k, max_at_k, pass_at_k
 from pojax.types import Samples
 
 
@@ -24,6 +24,21 @@ def test_pass_at_k_arrays_and_large_numbers():
     np.testing.assert_allclose(pass_at_k(n, c, 7), expected, rtol=1e-12, atol=1e-15)
     assert pass_at_k(100_000, 50, 1000) == pytest.approx(1 - math.comb(99_950, 1000) / math.comb(100_000, 1000), rel=1e-9)
     assert pass_at_k(np.array([], int), 0, 3).shape == (0,)
+
+
+def test_max_at_k():
+    r = np.array([0.2, 0.9, 0.5, 0.0])
+    assert max_at_k(r, 2) == pytest.approx(0.65, rel=1e-12)
+    both = np.stack([r, r[::-1] ** 2])
+    for k in (1, 2, 3, 4):
+        expected = [np.mean([max(s) for s in itertools.combinations(row, k)]) for row in both]
+        np.testing.assert_allclose(max_at_k(both, k), expected, rtol=1e-12)
+    correct = np.repeat([1, 0], [2, 6])
+    np.testing.assert_allclose([max_at_k(correct, k) for k in (1, 4, 7)], [0.25, 0.785714, 1], rtol=1e-5)
+    assert max_at_k(correct, 4) == pytest.approx(pass_at_k(8, 2, 4), rel=1e-12)
+    for k in (0, 5):
+        with pytest.raises(ValueError, match=f"max_at_k: k is {k}, allowed: 1 to the number of samples, 4"):
+            max_at_k(r, k)
 
 
 def test_pass_at_k_is_unbiased():

@@ -15,16 +15,19 @@ from pojax.advantages.budgets import budget_advantages, summary_advantages
 from pojax.advantages.clip_bounds import bapo_bounds
 from pojax.advantages.conflicts import conflict_weights, penalize_entropy
 from pojax.advantages.constrained import calibrated_reward, constrained_best, constrained_pairs, constrained_reward, judges_satisfied
+from pojax.advantages.constraints import chi2_root, kl_hinge, kl_root
 from pojax.advantages.covariance import drop_covariant_tokens, most_covariant_tokens
+from pojax.advantages.curvature import curvature_trust
 from pojax.advantages.decoupled import decoupled_normalize
 from pojax.advantages.difficulty import hard_prompt_weight, size_weight
 from pojax.advantages.dropout import drop_high_variance, paired_rows
 from pojax.advantages.entropy_credit import entropy_clip, entropy_signal, redistribute_by_entropy, token_group_normalize
+from pojax.advantages.entropy_target import swap_in_retempered
 from pojax.advantages.filtered_groups import brevity_score, keep_best
-from pojax.advantages.filters import drop_truncated, drop_uniform_groups
+from pojax.advantages.filters import drop_duplicates, drop_failures, drop_truncated, drop_uniform_groups
 from pojax.advantages.future import future_kl_weight
 from pojax.advantages.gates import divergence_gate
-from pojax.advantages.importance import truncated_importance
+from pojax.advantages.importance import masked_importance, normalized_importance, truncated_importance
 from pojax.advantages.listwise import listwise_slopes
 from pojax.advantages.normalizers import (
     batch_normalize,
@@ -34,22 +37,30 @@ from pojax.advantages.normalizers import (
     rescale_to_informative,
     token_whiten,
 )
+from pojax.advantages.observations import observation_weights
+from pojax.advantages.optimal_values import a_star_value
 from pojax.advantages.options import centred_advantages
+from pojax.advantages.pairs import pair_share, preference_levels, unpaired_share
 from pojax.advantages.peers import peer_groups, proposer_solver_episodes
 from pojax.advantages.prefixes import prefix_advantages, staged_advantages
 from pojax.advantages.process import process_normalize
+from pojax.advantages.rejection import reject_divergent, veto_improbable
+from pojax.advantages.relative_difficulty import relative_difficulty
+from pojax.advantages.resampling import filter_extremes, filtration_weights, resample
 from pojax.advantages.returns import token_returns
 from pojax.advantages.segments import low_probability, segment_advantages
 from pojax.advantages.sequence_mask import off_policy_keep
 from pojax.advantages.sets import first_tokens, identical_responses, random_sets, set_advantages
 from pojax.advantages.shaping import first_marker, shape_by_position
-from pojax.advantages.steps import episode_and_step_advantages
+from pojax.advantages.steps import step_starts
 from pojax.advantages.tables import lookup
 from pojax.advantages.token_baseline import optimal_token_baseline
 from pojax.advantages.tokens import high_entropy_tokens, max_variance_rows, top_advantage_entropy_tokens
 from pojax.advantages.trees import count_edges_once, tree_advantages, tree_and_group_normalize, tree_values
+from pojax.advantages.unified import capped_reference, clip_stability, demonstration_gate, sequence_reference, shaping_stability
 
 __all__ = [
+    "a_star_value",
     "bapo_bounds",
     "batch_center",
     "batch_normalize",
@@ -59,22 +70,31 @@ __all__ = [
     "brevity_score",
     "budget_advantages",
     "calibrated_reward",
+    "capped_reference",
     "centred_advantages",
+    "chi2_root",
+    "clip_stability",
     "conflict_weights",
     "constrained_best",
     "constrained_pairs",
     "constrained_reward",
     "count_edges_once",
+    "curvature_trust",
     "decoupled_normalize",
+    "demonstration_gate",
     "difficulty_kl_weight",
     "divergence_gate",
     "drop_covariant_tokens",
+    "drop_duplicates",
+    "drop_failures",
     "drop_high_variance",
     "drop_truncated",
     "drop_uniform_groups",
     "entropy_clip",
     "entropy_signal",
     "episode_and_step_advantages",
+    "filter_extremes",
+    "filtration_weights",
     "first_marker",
     "first_tokens",
     "future_kl_weight",
@@ -87,35 +107,49 @@ __all__ = [
     "identical_responses",
     "judges_satisfied",
     "keep_best",
+    "kl_hinge",
+    "kl_root",
     "leave_one_out",
     "length_weighted_center",
     "listwise_slopes",
     "lookup",
     "low_probability",
+    "masked_importance",
     "max_at_k",
     "max_at_k_off_policy",
     "max_variance_rows",
     "most_covariant_tokens",
+    "normalized_importance",
+    "observation_weights",
     "off_policy_keep",
     "optimal_token_baseline",
+    "pair_share",
     "paired_rows",
     "peer_groups",
     "penalize_entropy",
+    "preference_levels",
     "prefix_advantages",
     "process_normalize",
     "proposer_solver_episodes",
     "push_long_failures",
     "random_sets",
     "redistribute_by_entropy",
+    "reject_divergent",
+    "relative_difficulty",
     "remax",
+    "resample",
     "rescale_to_informative",
     "segment_advantages",
+    "sequence_reference",
     "set_advantages",
     "shape_by_position",
+    "shaping_stability",
     "size_weight",
     "staged_advantages",
+    "step_starts",
     "subtract_baseline",
     "summary_advantages",
+    "swap_in_retempered",
     "token_group_normalize",
     "token_returns",
     "token_whiten",
@@ -124,4 +158,6 @@ __all__ = [
     "tree_and_group_normalize",
     "tree_values",
     "truncated_importance",
+    "unpaired_share",
+    "veto_improbable",
 ]

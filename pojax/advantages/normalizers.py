@@ -74,7 +74,7 @@ def group_mean_normalize(rewards: Float[ArrayLike, "B"], groups: Int[ArrayLike, 
     Source: MaxRL (maximum-likelihood reinforcement learning), arXiv 2602.02710.
     """
     mean = group_mean(rewards, groups)
-    used = (mean > 0.0) & ~all_equal(rewards, groups)
+    used = (mean > 0.0) & (mean**2 > 0.0) & ~all_equal(rewards, groups)  # 1 / mean^2 is in the derivative
     return jnp.where(used, group_center(rewards, groups) / jnp.where(used, mean + per_row(epsilon, 1), 1.0), 0.0)
 
 

@@ -7,6 +7,7 @@ from pojax.rewards.hypervolume import scale_reward
 from pojax.rewards.kl import sequence_kl_penalty, token_kl_penalty
 from pojax.rewards.length import conciseness, overlong_penalty
 from pojax.rewards.likelihood_rank import unlikeliness
+from pojax.rewards.occupancy import occupancy_penalty
 from pojax.rewards.rubric import confidence_weighted_rubric, mean_probability
 from pojax.rewards.truncation import stop_properly_penalty
 
@@ -18,6 +19,7 @@ __all__ = [
     "conciseness",
     "confidence_weighted_rubric",
     "mean_probability",
+    "occupancy_penalty",
     "overlong_penalty",
     "scale_reward",
     "sequence_kl_penalty",
