@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 REQUIREMENTS := setup.py pyproject.toml $(wildcard constraints/*.txt)
 
-.PHONY: help train test test-fast lint format learns constraints clean
+.PHONY: help train test test-fast test-all lint format learns methods objectives constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## what there is to make
@@ -31,6 +31,9 @@ test: $(VENV)/.test  ## all tests; ARGS go to pytest
 test-fast: $(VENV)/.test  ## the tests that take less than about three seconds each
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
+test-all: $(VENV)/.test  ## all tests, and every config runs (in `make test` ten do, other ones every day)
+	@POJAX_ALL_METHODS=1 $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
 lint: $(VENV)/.test  ## lint, format check, type check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -40,8 +43,14 @@ format: $(VENV)/.test  ## put imports and layout in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-learns: $(VENV)/.train  ## the learning runs over five seeds
+learns: $(VENV)/.train  ## the learning runs of every config over five seeds
 	@$(BIN)/python -m experiments.learns $(ARGS)
+
+methods: $(VENV)/.train  ## docs/methods.md from the configs, the code and the learning runs
+	@$(BIN)/python -m experiments.methods
+
+objectives: $(VENV)/.train  ## what every objective costs beside its model
+	@$(BIN)/python benchmarks/objectives.py $(ARGS)
 
 # Extras of training are part of those of the tests, so the second stamp implies the first.
 $(VENV)/.train: $(REQUIREMENTS)
