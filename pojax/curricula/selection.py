@@ -8,7 +8,7 @@ from pojax.annotations import Hyper, RandomKey
 from pojax.checks import checked
 from pojax.numerics import floating
 
-__all__ = ["bernoulli_uncertainty", "bernoulli_uncertainty_probabilities", "uniform"]
+__all__ = ["bernoulli_uncertainty", "bernoulli_uncertainty_probabilities", "uniform", "uniform_subset"]
 
 
 @checked(num_prompts="[1, inf)", batch_prompts="[1, inf)")
@@ -20,6 +20,19 @@ def uniform(key: RandomKey, num_prompts: int, batch_prompts: int) -> Int32[Array
     """
     _check_enough("uniform", num_prompts, batch_prompts)
     return jax.random.choice(key, num_prompts, (batch_prompts,), replace=False).astype(jnp.int32)
+
+
+@checked(num_prompts="[1, inf)", batch_prompts="[1, inf)", size="[1, inf)")
+def uniform_subset(key: RandomKey, num_prompts: int, batch_prompts: int, *, size: int) -> Int32[Array, "P"]:
+    """`uniform` among the first `size` prompts of the data set (all of them, where there are fewer), so that prompts come back soon.
+
+    For methods that need a prompt more than once, such as replay. Data sets of the package stand in a seeded random order.
+    Raises ValueError where batch_prompts exceeds size or num_prompts.
+    Source: simple random sampling from a subset; RePO, arXiv 2506.09340, trains on 1024 problems for this reason.
+    """
+    number = min(size, num_prompts)
+    _check_enough("uniform_subset", number, batch_prompts)
+    return jax.random.choice(key, number, (batch_prompts,), replace=False).astype(jnp.int32)
 
 
 @checked(floor="[0, inf)", batch_prompts="[1, inf)")
