@@ -103,3 +103,25 @@ def test_log_mean_exp_of_large_numbers():
     np.testing.assert_allclose(groups.group_log_mean_exp(np.array([1e5, 1e5 + 1]), np.zeros(2, int)), np.full(2, 1e5 + 0.62), rtol=1e-6)
     none = groups.group_log_mean_exp(np.array([1.0, 2.0]), np.zeros(2, int), np.zeros(2))
     np.testing.assert_array_equal(none, [0.0, 0.0])
+
+
+def test_refine_is_the_pairs():
+    rng = np.random.default_rng(1)
+    first, second = rng.integers(-1, 4, 40), rng.integers(-1, 3, 40)
+    dense = np.asarray(groups.refine(first, second))
+    out = (first < 0) | (second < 0)
+    np.testing.assert_array_equal(dense < 0, out)
+    same = (first[:, None] == first) & (second[:, None] == second)
+    np.testing.assert_array_equal((dense[:, None] == dense)[~out][:, ~out], same[~out][:, ~out])
+    np.testing.assert_array_equal(np.unique(dense[~out]), np.arange(len(set(zip(first[~out], second[~out], strict=True)))))
+    np.testing.assert_array_equal(groups.refine(np.array([3, 0]), np.array([1, 2])), [1, 0])
+
+
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=12))
+def test_partner_is_the_neighbour_in_the_group(ids):
+    expected = list(range(len(ids)))
+    for name in set(ids) - {-1}:
+        members = [i for i, found in enumerate(ids) if found == name]
+        for first, second in zip(members[::2], members[1::2], strict=False):
+            expected[first], expected[second] = second, first
+    np.testing.assert_array_equal(groups.partner(np.array(ids)), expected)
