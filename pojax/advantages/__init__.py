@@ -23,6 +23,7 @@ from pojax.advantages.difficulty import hard_prompt_weight, size_weight
 from pojax.advantages.dropout import drop_high_variance, paired_rows
 from pojax.advantages.entropy_credit import entropy_clip, entropy_signal, redistribute_by_entropy, token_group_normalize
 from pojax.advantages.entropy_target import swap_in_retempered
+from pojax.advantages.episodes import episode_and_step_advantages
 from pojax.advantages.filtered_groups import brevity_score, keep_best
 from pojax.advantages.filters import drop_duplicates, drop_failures, drop_truncated, drop_uniform_groups
 from pojax.advantages.future import future_kl_weight
