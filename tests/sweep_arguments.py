@@ -33,6 +33,8 @@ ARGUMENTS = {
     "where": MASK,
     "keep": MASK,
     "tokens": np.ones((6, 4), int),
+    "answers": np.array([3, 3, 0, -1, 9, 1]),
+    "answer_entropy": np.linspace(0, 1.5, 6),
     "solution_tokens": np.tile([1, 1, 2, 1], (6, 1)),
     "solution_mask": np.tile([1, 1, 1, 0], (6, 1)),
     "step_ends": np.tile([1, 0, 1, 1], (6, 1)),
@@ -84,6 +86,27 @@ ARGUMENTS = {
     "importance": RNG.uniform(0.5, 2, (6, 4)),
     "values": RNG.normal(size=(6, 4)),
     "selected": np.array([1, 0, 1, 1, 0, 1]),
+    "filtration": np.array([0.5, 0.3, 0.4, 0.0, 0.6, 0.2]),
+    "expert": np.array([1, 0, 0, 0, 1, 0]),
+    "retempered": np.array([0, 0, 1, 0, 1, 1]),
+    "replayed": np.array([0, 0, 1, 0, 1, 0]),
+    "above": np.array(True),
+    "policy_step": np.arange(6),
+    "stable": MASK,
+    "drawn_hits": RNG.uniform(0, 1, (6, 4)),
+    "drawn_misses": -RNG.uniform(0, 3, (6, 4)),
+    "reference_logprobs": -RNG.uniform(0.01, 3, (6, 4)),
+    # Regression, pairs, mirror descent, curvature, occupancy and Q#.
+    "levels": np.array([1, 3, 2, 1, 4, 2]),
+    "format": np.array([1.0, 1.0, 0.0, 1.0, 1.0, 0.0]),
+    "v_star": np.linspace(0.2, 0.8, 6),
+    "history": np.array(0.4),
+    **{name: RNG.normal(size=(6, 4)) for name in ["log_partition", "ref_log_partition", "q_values", "ref_logits", "value_logits"]},
+    **{name: RNG.uniform(0.1, 0.9, (6, 4)) for name in ["kl", "probability", "distribution", "objective_shift", "policy_shift"]},
+    **{name: RNG.uniform(0.5, 2, (6, 2)) for name in ["mean", "std", "other_mean", "other_std"]},
+    "atoms": np.linspace(0, 1, 4),
+    "scores": np.linspace(-1, 2, 6),
+    "on_policy": np.array([1, 0, 1, 1, 0, 1]),
 }
 HYPERS = {
     "weights": {"correct": 1.0, "speed": 0.5},
@@ -102,6 +125,7 @@ HYPERS = {
     "dual_clip": 3.0,
     "tau": 0.5,
     "threshold": 0.1,
+    "q": 0.5,
 }
 
 
@@ -119,10 +143,13 @@ def _pareto_front():
 
 
 TABLES = {  # {update function: () -> table}
+    trackers.reward_history.update: trackers.reward_history.init,
     trackers.adaptive_entropy.update: trackers.adaptive_entropy.init,
+    trackers.entropy_target.update: trackers.entropy_target.init,
     trackers.entropy_statistics.update: trackers.entropy_statistics.init,
     trackers.initial_entropy.update: trackers.initial_entropy.init,
     trackers.pareto_front.update: _pareto_front,
+    trackers.replay_buffer.update: lambda: trackers.replay_buffer.init(8, 4, size=2),
     trackers.running_mean.update: trackers.running_mean.init,
     trackers.single_stream.update: _single_stream,
 }

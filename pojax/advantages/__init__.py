@@ -14,6 +14,7 @@ from pojax.advantages.beta import beta_normalize, beta_normalize_each
 from pojax.advantages.budgets import budget_advantages, summary_advantages
 from pojax.advantages.clip_bounds import bapo_bounds
 from pojax.advantages.conflicts import conflict_weights, penalize_entropy
+from pojax.advantages.consistency import answer_entropy, consistency_advantages, consistency_weights, same_response
 from pojax.advantages.constrained import calibrated_reward, constrained_best, constrained_pairs, constrained_reward, judges_satisfied
 from pojax.advantages.constraints import chi2_root, kl_hinge, kl_root
 from pojax.advantages.covariance import drop_covariant_tokens, most_covariant_tokens
@@ -62,6 +63,7 @@ from pojax.advantages.unified import capped_reference, clip_stability, demonstra
 
 __all__ = [
     "a_star_value",
+    "answer_entropy",
     "bapo_bounds",
     "batch_center",
     "batch_normalize",
@@ -76,6 +78,8 @@ __all__ = [
     "chi2_root",
     "clip_stability",
     "conflict_weights",
+    "consistency_advantages",
+    "consistency_weights",
     "constrained_best",
     "constrained_pairs",
     "constrained_reward",
@@ -140,6 +144,7 @@ __all__ = [
     "remax",
     "resample",
     "rescale_to_informative",
+    "same_response",
     "segment_advantages",
     "sequence_reference",
     "set_advantages",
