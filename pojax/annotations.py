@@ -19,3 +19,13 @@ def writes(*names: str) -> Callable[[Function], Function]:
         return function
 
     return mark
+
+
+def gives(*names: str) -> Callable[[Function], Function]:
+    """Declare the data that a function hands to the functions it takes as hyper-parameters, beside what its own scope holds."""
+
+    def mark(function: Function) -> Function:
+        function.gives = names  # type: ignore[attr-defined]
+        return function
+
+    return mark

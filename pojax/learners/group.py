@@ -9,10 +9,10 @@ from pojax import diagnostics, models
 from pojax.binding import resolve
 from pojax.learners import updates
 from pojax.learners.learner import Learner, compile_learner
-from pojax.learners.services import Source, make_services, sample_rows, stamp
+from pojax.learners.services import Source, make_samplers, make_services, stamp
 from pojax.program import Program
 from pojax.sharding import Layout
-from pojax.types import LearnerState, Prompts, Rollout, Samples
+from pojax.types import LearnerState, Rollout
 
 
 def make_learner(
@@ -34,17 +34,14 @@ def make_learner(
         scope = {**program.sizes, **state.tables, "step": step, "key": key}
         return updates.Context(program, model, layout, values, scope, key)
 
-    def sample_at(params: Any, keys: Any, prompts: Prompts, **given: Any) -> Samples:
-        return sample_rows(source, layout, model["policy"], params, keys, prompts, **given)
-
-    jitted_sample = None if source.on_device else jax.jit(sample_at)
+    compiled = None if source.on_device else make_samplers(source, layout, model["policy"]).jitted()
     place = jax.jit(layout.rows)  # a rollout made on the host, put on the mesh; one function object, or every call would compile
     curriculum = jax.jit(lambda context_scope, values: program.curriculum(context_scope | program.sizes, values))
 
     def collect(state: LearnerState, hyper: Any) -> tuple[Rollout, Any]:
         context = context_of(state, hyper)
         trees = {"": state.params, "start": state.params, **state.copies}
-        services = make_services(source, context, state.params, trees, state.step, jitted_sample)
+        services = make_services(source, context, state.params, trees, state.step, compiled)
         arrays = {k: v for k, v in context.scope.items() if not isinstance(v, int)}
         chosen = curriculum(arrays, context.values)
         chosen = chosen if len(program.curriculum.writes) > 1 else (chosen,)

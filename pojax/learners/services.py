@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from pojax import models
 from pojax.binding import Bound, trial_values
 from pojax.learners import updates
-from pojax.sampling import sample
+from pojax.sampling import Held, extend, sample
 from pojax.sharding import Layout
-from pojax.tasks import Task, encode_prompts, encode_solutions, verify_rows
+from pojax.tasks import Environment, Task, encode_prompts, encode_solutions, verify_rows
 from pojax.types import Prompts, Rollout, Samples
 
 
@@ -80,6 +81,24 @@ def sampling_controls(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def processor_of_tables(bound: Bound) -> Callable[..., Any]:
+    """A bound processor as a function of its data: (tables and step, hyper-parameters, logits, tokens, position) -> logits."""
+
+    def processor(scope: dict[str, Any], values: dict[str, Any], logits: Any, tokens: Any, position: Any) -> Any:
+        return bound({**scope, "logits": logits, "tokens": tokens, "position": position}, values)
+
+    return processor
+
+
+def training_processor(source: Source, context: updates.Context) -> Partial | None:
+    """The processor of the training samples with what it reads: its function is static, its data are traced."""
+    bound = context.program.processor
+    if source.processor is None or bound is None:
+        return None if source.processor is None else Partial(source.processor)
+    scope = {name: context.scope[name] for name in sorted(bound.names()) if name in context.scope}
+    return Partial(source.processor, scope, {path: context.values[path] for path in bound.all_numbers()})
+
+
 def verify_on_device(source: Source, indices: Any, samples: Samples) -> dict[str, Any]:
     """Components of rows, in JAX. indices [n] into the source."""
     assert source.task.verify_tokens is not None
@@ -95,21 +114,44 @@ def verify_on_host(source: Source, indices: Any, samples: Samples, step: int = 0
     return {n: np.where(ok.reshape((-1,) + (1,) * (v.ndim - 1)), v, np.nan).astype(np.float32) for n, v in components.items()}
 
 
+class Samplers(NamedTuple):
+    """`sample` and `extend` with the model's shape and the mesh filled in: (params, ..., *, settings, hold) -> Samples, or with Held."""
+
+    sample: Callable[..., Any]
+    extend: Callable[..., Any]
+
+    def jitted(self) -> "Samplers":
+        return Samplers(*(jax.jit(function, static_argnames="hold") for function in self))
+
+
+def make_samplers(source: Source, layout: Layout, config: models.DecoderConfig) -> Samplers:
+    return Samplers(partial(sample_rows, source, layout, config), partial(extend_rows, source, layout, config))
+
+
 def make_services(
-    source: Source, context: updates.Context, params: Any, trees: Any, step: Any, jitted_sample: Callable[..., Samples] | None
+    source: Source, context: updates.Context, params: Any, trees: Any, step: Any, compiled: Samplers | None
 ) -> dict[str, Any]:
-    """The services at given parameters. jitted_sample: where the verifier is on the host; None inside a compiled program."""
-    on_host = jitted_sample is not None
+    """The services at given parameters. compiled: jitted samplers where the verifier is on the host; None inside a compiled program."""
+    on_host = compiled is not None
     program = context.program
+    samplers = compiled or make_samplers(source, context.layout, context.models["policy"])
+
+    def settings() -> dict[str, Any]:  # a supervised method samples nothing and has none of them
+        controls = sampling_controls(context.values)
+        return dict(end_tokens=source.end_tokens, processor=training_processor(source, context), **controls)
 
     def render(indices: Any) -> Prompts:
         return jax.tree.map(lambda x: jnp.asarray(x)[indices], source.prompts)
 
-    def draw(keys: Any, prompts: Prompts, *, temperature: Any, limits: Any = None) -> Samples:
-        given = dict(temperature=temperature, limits=limits, end_tokens=source.end_tokens, **sampling_controls(context.values))
-        if jitted_sample is not None:
-            return jitted_sample(params["policy"], keys, prompts, **given)
-        return sample_rows(source, context.layout, context.models["policy"], params["policy"], keys, prompts, **given)
+    def draw(keys: Any, prompts: Prompts, *, temperature: Any, limits: Any = None, forced: Any = None, hold: bool = False) -> Any:
+        given = dict(temperature=temperature, limits=limits, forced=forced, hold=hold)
+        return samplers.sample(params["policy"], keys, prompts, **given, **settings())
+
+    def go_on(
+        held: Held, keys: Any, parents: Any, cuts: Any, *, temperature: Any, limits: Any = None, forced: Any = None, hold: bool = False
+    ) -> Any:
+        given = dict(temperature=temperature, limits=limits, forced=forced, hold=hold)
+        return samplers.extend(params["policy"], held, keys, parents, cuts, **given, **settings())
 
     def verify(indices: Any, samples: Samples) -> dict[str, Any]:
         verdict = verify_on_host(source, indices, samples, int(step)) if on_host else verify_on_device(source, indices, samples)
@@ -144,26 +186,57 @@ def make_services(
         return chosen[program.curriculum.writes.index("indices")] if len(program.curriculum.writes) > 1 else chosen
 
     return dict(
-        select=select, render=render, sample=draw, verify=verify, evaluate=evaluate, reward=reward, demonstrate=demonstrate,
-        cond=eager_cond if on_host else jax.lax.cond,
+        select=select, render=render, sample=draw, extend=go_on, verify=verify, evaluate=evaluate, reward=reward, demonstrate=demonstrate,
+        cond=eager_cond if on_host else jax.lax.cond, encode=source.task.tokenizer.encode, environment=environment_of(source),
     )  # fmt: skip
 
 
+def environment_of(source: Source) -> Environment:
+    """The task's environment for rows of the source; one whose functions raise a ValueError where the task has none."""
+    environment = source.task.environment
+    if environment is None:
+
+        def missing(*_: Any) -> Any:
+            raise ValueError(f"task {source.task.name} has no environment, in which an arrangement could take turns")
+
+        return Environment(missing, missing, missing)
+    return environment._replace(reset=lambda indices: environment.reset(jnp.asarray(source.rows)[indices]))
+
+
 def stamp(rollout: Rollout, step: Any) -> Rollout:
-    """The rollout with the learner step that made it."""
-    return dataclasses.replace(rollout, policy_step=jnp.full(rollout.groups.shape, step, jnp.int32))
+    """The rollout with the learner step that sampled each row: this one, but where the arrangement says another (0 or more)."""
+    now = jnp.full(rollout.groups.shape, step, jnp.int32)
+    known = rollout.policy_step
+    return dataclasses.replace(rollout, policy_step=now if known is None else jnp.where(known >= 0, known, now).astype(jnp.int32))
 
 
 def sample_rows(
     source: Source, layout: Layout, config: models.DecoderConfig, params: Any, keys: Any, prompts: Prompts, **given: Any
-) -> Samples:
+) -> Any:
     """The sampler with rows split over the mesh."""
     prompts = layout.rows(prompts)
-    samples = sample(
+    drawn = sample(
         params, config, keys, prompts.tokens, prompts.mask,
-        response_tokens=source.response_tokens, processor=source.processor, entropy=source.entropy, **given,
+        response_tokens=source.response_tokens, entropy=source.entropy, **given,
     )  # fmt: skip
-    return layout.rows(samples)
+    return _split(layout, drawn)
+
+
+def extend_rows(
+    source: Source, layout: Layout, config: models.DecoderConfig, params: Any, held: Held, keys: Any, parents: Any, cuts: Any, **given: Any
+) -> Any:
+    """The continuation of held rows, split over the mesh."""
+    parents, cuts = layout.rows((parents, cuts))
+    return _split(layout, extend(params, config, held, keys, parents, cuts, **given))
+
+
+def _split(layout: Layout, drawn: Any) -> Any:
+    """Rows over the mesh; those of a cache follow them."""
+    if isinstance(drawn, Samples):
+        return layout.rows(drawn)
+    samples, held = drawn
+    samples = layout.rows(samples)
+    return samples, held._replace(samples=samples, lengths=layout.rows(held.lengths))
 
 
 def abstract_arrangement(source: Source, sizes: dict[str, int]) -> Callable[[Bound, dict[str, Any]], Rollout]:
@@ -175,12 +248,25 @@ def abstract_arrangement(source: Source, sizes: dict[str, int]) -> Callable[[Bou
         n = indices.shape[0]
         return Prompts(jnp.zeros((n, width), jnp.int32), jnp.ones((n, width), bool))
 
-    def draw(keys: Any, prompts: Prompts, *, temperature: Any, limits: Any = None) -> Samples:
-        n = keys.shape[0]
-        if jnp.shape(temperature) != (n,) or (limits is not None and jnp.shape(limits) != (n,)):
-            raise ValueError(f"sample: temperature and limits are arrays [n] of n = {n} rows")
+    def rows(keys: Any, hold: bool, function: str, **settings: Any) -> Any:
+        n, forced = keys.shape[0], settings.pop("forced")
+        for name, value in settings.items():
+            if value is not None and jnp.shape(value) != (n,):
+                raise ValueError(f"{function}: {name} has shape {jnp.shape(value)}, allowed: an array [n] of n = {n} rows")
+        if forced is not None and (jnp.ndim(forced[0]) != 2 or jnp.shape(forced[0])[0] != n or jnp.shape(forced[1]) != (n,)):
+            raise ValueError(f"{function}: forced are tokens [n, F] and counts [n] of n = {n} rows")
         zeros = jnp.zeros((n, length), dtype)
-        return Samples(zeros.astype(jnp.int32), zeros > 0, jnp.ones(n, bool), zeros, zeros, zeros if source.entropy else None)
+        samples = Samples(zeros.astype(jnp.int32), zeros > 0, jnp.ones(n, bool), zeros, zeros, zeros if source.entropy else None)
+        nothing = jnp.zeros((), jnp.int32)
+        return (samples, Held(None, None, samples, jnp.zeros(n, jnp.int32), nothing, nothing)) if hold else samples
+
+    def draw(keys: Any, prompts: Prompts, *, temperature: Any, limits: Any = None, forced: Any = None, hold: bool = False) -> Any:
+        return rows(keys, hold, "sample", temperature=temperature, limits=limits, forced=forced)
+
+    def go_on(
+        held: Held, keys: Any, parents: Any, cuts: Any, *, temperature: Any, limits: Any = None, forced: Any = None, hold: bool = False
+    ) -> Any:
+        return rows(keys, hold, "extend", parents=parents, cuts=cuts, temperature=temperature, limits=limits, forced=forced)
 
     def verify(indices: Any, samples: Samples) -> dict[str, Any]:
         n = indices.shape[0]
@@ -188,11 +274,11 @@ def abstract_arrangement(source: Source, sizes: dict[str, int]) -> Callable[[Bou
         return {name: jnp.zeros((n, *shape), jnp.float32) for name, shape in source.task.fields.items()} | columns
 
     services = dict(
-        select=lambda key: jnp.zeros(n_prompts, jnp.int32), render=render, sample=draw, verify=verify,
+        select=lambda key: jnp.zeros(n_prompts, jnp.int32), render=render, sample=draw, extend=go_on, verify=verify,
         evaluate=lambda prompts, samples, temperature: jnp.zeros(samples.tokens.shape, dtype),
         reward=lambda rollout: jnp.zeros(rollout.groups.shape, dtype),
         demonstrate=lambda indices: (jnp.zeros((indices.shape[0], length), jnp.int32), jnp.ones((indices.shape[0], length), bool)),
-        cond=jax.lax.cond,
+        cond=jax.lax.cond, encode=source.task.tokenizer.encode, environment=environment_of(source),
     )  # fmt: skip
 
     def arrange(bound: Bound, scope: dict[str, Any]) -> Rollout:

@@ -34,22 +34,27 @@ What arrangements give beside the fields of `independent` (B rows, T response to
 """
 
 from pojax.rollouts.arrangements import demonstrations, greedy_baseline, independent, mix, refill, with_solutions
+from pojax.rollouts.boundaries import after_token, every, low_probability
 from pojax.rollouts.experts import experts, seeded
 from pojax.rollouts.replay import replay
 from pojax.rollouts.retempered import retempered
-from pojax.rollouts.boundaries import after_token, every, low_probability
 from pojax.rollouts.rows import assemble, concatenate, row_keys
+from pojax.rollouts.vine import vine
 
 __all__ = [
+    "after_token",
     "demonstrations",
+    "every",
     "experts",
     "greedy_baseline",
     "independent",
+    "low_probability",
     "mix",
     "refill",
     "replay",
     "retempered",
     "seeded",
+    "vine",
     "with_solutions",
 ]
 HELPERS = (assemble, concatenate, row_keys)  # for arrangements of your own

@@ -9,13 +9,8 @@ import jax.numpy as jnp
 
 from pojax.annotations import Hyper
 from pojax.checks import check_range
-from pojax.rollouts.rows import assemble, concatenate, repeat_rows, row_keys
+from pojax.rollouts.rows import assemble, at_least, concatenate, repeat_rows, row_keys, row_temperature
 from pojax.types import Rollout, Samples
-
-
-def _at_least(function: str, name: str, value: int, low: int) -> None:
-    if value < low:
-        raise ValueError(f"{function}: {name} is {value}, allowed: {low} or more")
 
 
 def independent(key: Any, indices: Any, render: Any, sample: Any, verify: Any, *, samples: int = 8, temperature: Hyper = 1.0) -> Rollout:
@@ -24,11 +19,11 @@ def independent(key: Any, indices: Any, render: Any, sample: Any, verify: Any, *
     indices [P]. temperature: of the sampling policy, and of the learner's log-probabilities of these rows.
     Raises ValueError for samples < 1.
     """
-    _at_least("independent", "samples", samples, 1)
+    at_least("independent", "samples", samples, 1)
     check_range("independent", "temperature", temperature, "[0, inf)")
     n = indices.shape[0] * samples
     prompts = render(indices)
-    rows = sample(row_keys(key, n), prompts, temperature=jnp.broadcast_to(jnp.asarray(temperature, jnp.result_type(float)), (n,)))
+    rows = sample(row_keys(key, n), prompts, temperature=row_temperature(temperature, n))
     return assemble(indices, prompts, rows, verify(repeat_rows(indices, samples), rows), per_prompt=samples, temperature=temperature)
 
 
@@ -60,7 +55,7 @@ def refill(
     Group i of the result has the rows of one kept prompt, wherever it was sampled; rounds after the batch is full cost nothing.
     Raises ValueError for rounds < 1 and for an unknown metric. Source: DAPO, arXiv 2503.14476, eq. (11).
     """
-    _at_least("refill", "rounds", rounds, 1)
+    at_least("refill", "rounds", rounds, 1)
     first = inner(key=jax.random.fold_in(key, 0), indices=indices)
     if metric not in first.components:
         raise ValueError(f"refill: metric is {metric!r}, which is no component; allowed: {', '.join(sorted(first.components))}")

@@ -9,6 +9,7 @@ from pojax.tasks.encode import verify_rows as verify_rows
 from pojax.tasks.json_lines import json_lines
 from pojax.tasks.sequences import reversal, sorting
 from pojax.tasks.svamp import svamp
+from pojax.tasks.task import Environment as Environment
 from pojax.tasks.task import Task as Task
 from pojax.tasks.tfds import tfds
 

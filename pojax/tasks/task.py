@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,24 @@ from pojax.tasks.tokenizers import Tokenizer
 from pojax.types import Sample
 
 SPLITS = ("train", "validation", "held_out")
+
+
+class Environment(NamedTuple):
+    """Turns of a task, in JAX: the policy acts, the world answers. A state is any tree of arrays with a first axis of n episodes.
+
+    reset(indices [n]) -> state before the first turn of those rows of the task; what it looks like stands in the task's prompt.
+    step(state, tokens [n, A], mask [n, A]) -> (state, observation [n, O], reward [n], done [n]): what the policy wrote in this turn, from
+    column 0 on, where mask is 1 (the end token of the turn is part of it; a turn may be cut before one). observation: int32 token ids
+    from column 0 on, -1 behind the last one; the policy reads them before its next turn, so they end with what asks for it. done: the
+    episode is over, nothing of it is stepped or counted any more. Any tokens must do, those that mean nothing too.
+    anchor(state) -> [n] int32 >= 0, below 2^31: equal exactly where two states of a row of the task are the same to the policy, whatever
+    led there.
+    All three are pure and jittable; where the world is random, the state holds its keys, made from the indices.
+    """
+
+    reset: Callable[..., Any]
+    step: Callable[..., tuple[Any, Any, Any, Any]]
+    anchor: Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,6 +40,7 @@ class Task:
     verify(i, sample) -> {component: number}, for every name of `fields`; may raise, the caller then takes the row out.
     verify_tokens(indices [n], tokens [n, T], mask [n, T], *, hint=None) -> {component: [n]}: the same answers in JAX, jittable;
     None where a verdict needs the host.
+    environment: of tasks with turns, for the arrangement `turns`.
     """
 
     name: str
@@ -34,6 +53,7 @@ class Task:
     fields: Mapping[str, tuple[int, ...]]  # shape of each component per row
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # data-set columns, [size, ...]
     verify_tokens: Callable[..., dict[str, Any]] | None = None
+    environment: Environment | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
