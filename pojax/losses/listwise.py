@@ -4,7 +4,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from pojax.annotations import Mask
 from pojax.checks import checked
-from pojax.numerics import floating
+from pojax.numerics import counts, floating
 from pojax.reductions import row_sum, straight_through
 
 __all__ = ["listwise_likelihood"]
@@ -20,4 +20,6 @@ def listwise_likelihood(
     coupled loss while rows stay independent here: micro-batches cannot change it. Add up with aggregate="token_sum".
     Source: HAEPO, arXiv 2508.18884; the chain rule.
     """
-    return straight_through(floating(list_value), floating(list_slope) * row_sum(logprobs, mask))
+    slope = floating(list_slope)
+    used = counts(mask) & (slope != 0.0)[:, None]  # a row that is in no list has slope 0 and may hold anything
+    return straight_through(floating(list_value), slope * row_sum(logprobs, used))

@@ -31,3 +31,10 @@ def test_never_positive_never_below_minus_one_and_never_rising(cache, limit, sta
 
 def test_gradient(x64):
     assert_gradient(lambda r: rewards.overlong_penalty(r, LENGTHS, 20, cache=4.0), np.linspace(-1, 1, 5))
+
+
+def test_conciseness():
+    lengths, groups = np.array([10, 30, 20, 5, 15, 900]), np.array([7, 7, 7, 2, 2, -1])
+    np.testing.assert_array_equal(rewards.conciseness(lengths, groups), [1, 0, 0, 1, 1, 0])  # mean 16
+    np.testing.assert_array_equal(rewards.conciseness(lengths, groups, over="group"), [1, 0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(rewards.conciseness(np.full(6, 7), groups), np.zeros(6))
