@@ -12,5 +12,6 @@ from pojax.tasks.svamp import svamp
 from pojax.tasks.task import Environment as Environment
 from pojax.tasks.task import Task as Task
 from pojax.tasks.tfds import tfds
+from pojax.tasks.world import key_and_door
 
-__all__ = ["arithmetic", "countdown", "json_lines", "modular_chain", "reversal", "sorting", "svamp", "tfds"]
+__all__ = ["arithmetic", "countdown", "json_lines", "key_and_door", "modular_chain", "reversal", "sorting", "svamp", "tfds"]

@@ -40,10 +40,12 @@ def encode_solutions(
 ) -> tuple[Int[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
     """Worked solutions and their end token, right-padded: tokens [N, T], mask [N, T].
 
-    response_tokens: T. indices: rows to encode, default all. ValueError naming the first row whose solution is longer.
+    Where the world writes steps of the solution (`task.observed`), their tokens have mask 0, and so has the end token: an episode is
+    ended by the world. response_tokens: T. indices: rows to encode, default all. ValueError naming the first row whose solution is longer.
     """
     rows = range(task.size) if indices is None else [int(i) for i in indices]
-    encoded = [[*task.tokenizer.encode(task.solution(i)), task.tokenizer.end] for i in rows]
+    pieces = [_pieces(task, i) for i in rows]
+    encoded = [[token for ids, _ in row for token in ids] for row in pieces]
     longest = max(map(len, encoded), default=0)
     for i, ids in zip(rows, encoded, strict=True):
         if len(ids) > response_tokens:
@@ -51,7 +53,19 @@ def encode_solutions(
                 f"task {task.name}/{task.split}: solution {i} has {len(ids)} tokens with its end token, "
                 f"allowed: at most {response_tokens} (the longest has {longest})"
             )
-    return _fill(encoded, response_tokens, task.tokenizer.pad, left=False)
+    tokens, mask = _fill(encoded, response_tokens, task.tokenizer.pad, left=False)
+    if task.observed is not None:
+        mask[mask] = np.array([chosen for row in pieces for ids, chosen in row for _ in ids], bool)
+    return tokens, mask
+
+
+def _pieces(task: Task, i: int) -> list[tuple[list[int], bool]]:
+    """(token ids, whether the policy wrote them) of the parts of a worked solution, the end token last."""
+    end = [task.tokenizer.end]
+    if task.observed is None:
+        return [([*task.tokenizer.encode(task.solution(i)), *end], True)]
+    steps = zip(task.steps(i), task.observed(i), strict=True)
+    return [*((task.tokenizer.encode(text), not observed) for text, observed in steps), (end, False)]
 
 
 def verify_rows(

@@ -41,6 +41,7 @@ class Task:
     verify_tokens(indices [n], tokens [n, T], mask [n, T], *, hint=None) -> {component: [n]}: the same answers in JAX, jittable;
     None where a verdict needs the host.
     environment: of tasks with turns, for the arrangement `turns`.
+    observed(i) -> for every step of steps(i), whether the world wrote it and not the policy; None = the policy writes all.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Task:
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # data-set columns, [size, ...]
     verify_tokens: Callable[..., dict[str, Any]] | None = None
     environment: Environment | None = None
+    observed: Callable[[int], list[bool]] | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
