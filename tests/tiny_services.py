@@ -69,3 +69,48 @@ def learner_logprobs(params, rollout):
         params, CONFIG, rollout.prompt_tokens, rollout.prompt_mask, rollout.tokens, jnp.asarray(rollout.temperature), ("logprobs",)
     )
     return np.where(rollout.mask, outputs["logprobs"], 0.0)
+
+
+class Walk:
+    """An environment: five places in a ring, the third of them pays and ends the episode. The observation is one token or two."""
+
+    @staticmethod
+    def reset(indices):
+        return {"place": jnp.asarray(indices, jnp.int32) % 2, "steps": jnp.zeros((len(indices), 1), jnp.int32)}
+
+    @staticmethod
+    def step(state, tokens, mask):
+        moved = (state["place"] + jnp.sum(jnp.where(mask, tokens, 0), axis=1) % 3) % 5
+        observation = jnp.stack([2 + moved, jnp.where(moved % 2 == 0, 2, -1)], axis=1)
+        return {"place": moved, "steps": state["steps"] + 1}, observation, jnp.where(moved == 3, 1.0, -0.125), moved == 3
+
+    @staticmethod
+    def anchor(state):
+        return state["place"]
+
+
+def walked(tokens, place, turns, action_tokens, width):
+    """What the walk makes of a row's tokens, in loops: turn, mask, observations, rewards, anchors, done, length."""
+    turn, observed, rewards, anchors, done, t = [-1] * width, [], [], [], False, 0
+    for k in range(turns):
+        if t >= width:
+            break
+        action = []
+        while t < width and len(action) < action_tokens:
+            action.append(int(tokens[t]))
+            turn[t] = k
+            t += 1
+            if action[-1] in END:
+                break
+        anchors.append(place)
+        place = (place + sum(action) % 3) % 5
+        rewards.append(1.0 if place == 3 else -0.125)
+        if place == 3:
+            done = True
+            break
+        if k < turns - 1:
+            for token in [2 + place] + ([2] if place % 2 == 0 else []):
+                if t < width:
+                    observed.append((t, token))
+                    t += 1
+    return turn, observed, rewards, anchors, done, t

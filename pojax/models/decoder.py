@@ -282,10 +282,10 @@ def decode_step(
     return hidden, cache._replace(rows=tuple(rows))
 
 
-def fork(cache: Cache, config: DecoderConfig, parents: Int[Array, "m"]) -> Cache:
+def fork(cache: Cache, parents: Int[Array, "m"]) -> Cache:
     """A cache for m rows, each beginning as a copy of row parents[r], of the same prompt (see `take_rows`). Prompts are not copied."""
-    prompts, axis = cache.prompt_mask.shape[0], 0 if unrolled(config) else 1
-    return cache._replace(rows=jax.tree.map(lambda x: take_rows(x, parents, prompts, axis), cache.rows))
+    prompts = cache.prompt_mask.shape[0]
+    return cache._replace(rows=jax.tree.map(lambda x: take_rows(x, parents, prompts, x.ndim - 4), cache.rows))
 
 
 def take_rows(x: Shaped[Array, "..."], parents: Int[Array, "m"], prompts: int, axis: int = 0) -> Shaped[Array, "..."]:

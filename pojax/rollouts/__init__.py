@@ -39,6 +39,7 @@ from pojax.rollouts.experts import experts, seeded
 from pojax.rollouts.replay import replay
 from pojax.rollouts.retempered import retempered
 from pojax.rollouts.rows import assemble, concatenate, row_keys
+from pojax.rollouts.turns import turns
 from pojax.rollouts.vine import vine
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "replay",
     "retempered",
     "seeded",
+    "turns",
     "vine",
     "with_solutions",
 ]

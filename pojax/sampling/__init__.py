@@ -1,7 +1,7 @@
 """Parameters and prompts to tokens and log-probabilities."""
 
 from pojax.sampling.filters import truncate
-from pojax.sampling.forks import extend
+from pojax.sampling.forks import extend, join
 from pojax.sampling.sampler import Held, sample
 
-__all__ = ["Held", "extend", "sample", "truncate"]
+__all__ = ["Held", "extend", "join", "sample", "truncate"]

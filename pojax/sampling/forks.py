@@ -83,7 +83,7 @@ def _extend(
     # The token before the cut again: a cache holds keys and values, not what the last layer made of them.
     slots = jnp.maximum(cuts - 1, 0)
     last = jnp.take_along_axis(parent.tokens, slots[:, None], axis=1)[:, 0]
-    hidden, cache = decode_step(loop.params, config, fork(held.cache, config, parents), last, slots)
+    hidden, cache = decode_step(loop.params, config, fork(held.cache, parents), last, slots)
     of_prompt = jnp.repeat(held.hidden, parents.shape[0] // prompts, axis=0)
     state, cache = run(loop, jnp.where(cuts[:, None] == 0, of_prompt, hidden), cache, width, parent.entropy is not None)
     new = Samples(ended=state.ended, **{"entropy": None, **state.samples})
@@ -96,3 +96,22 @@ def _extend(
         return samples
     decoded = state.decoded + jnp.sum(cuts > 0, dtype=jnp.int32)
     return samples, Held(cache, held.hidden, samples, cuts + state.taken, jnp.zeros((), jnp.int32), decoded)
+
+
+def join(first: Held, second: Held, parts: int) -> Held:
+    """The rows of both: cut into `parts` parts of adjacent rows each, a part of the first and then its part of the second.
+
+    Both go on from the same prompts, and parts is a multiple of their number, so that the rows of a prompt stay side by side.
+    """
+
+    def beside(a: Array, b: Array, axis: int = 0) -> Array:
+        split = [x.reshape(*x.shape[:axis], parts, x.shape[axis] // parts, *x.shape[axis + 1 :]) for x in (a, b)]
+        joined = jnp.concatenate(split, axis=axis + 1)
+        return joined.reshape(*a.shape[:axis], -1, *a.shape[axis + 1 :])
+
+    samples, lengths = jax.tree.map(beside, (first.samples, first.lengths), (second.samples, second.lengths))
+    cache = first.cache
+    if cache is not None:  # of a Held that stands for shapes alone
+        cache = cache._replace(rows=jax.tree.map(lambda a, b: beside(a, b, a.ndim - 4), cache.rows, second.cache.rows))
+    cost = first.prefilled + second.prefilled, first.decoded + second.decoded
+    return Held(cache, first.hidden, samples, lengths, *cost)
