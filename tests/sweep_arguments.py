@@ -35,6 +35,13 @@ ARGUMENTS = {
     "tokens": np.ones((6, 4), int),
     "answers": np.array([3, 3, 0, -1, 9, 1]),
     "answer_entropy": np.linspace(0, 1.5, 6),
+    "bundle_rewards": np.array([1.5, 0.5, 0.5, 9.0, 2.0, 1.5]),
+    "bundle": np.array([0, 1, 1, -1, 2, 0]),
+    "low": np.float32(0.6),
+    "high": np.float32(1.6),
+    "started": np.array(True),
+    "roles": np.array([0, 1, 1, 2, 0, 2]),
+    "role_baselines": np.linspace(0, 1, 3),
     "solution_tokens": np.tile([1, 1, 2, 1], (6, 1)),
     "solution_mask": np.tile([1, 1, 1, 0], (6, 1)),
     "step_ends": np.tile([1, 0, 1, 1], (6, 1)),
@@ -138,11 +145,13 @@ def _single_stream():
 
 def _pareto_front():
     """A front of one point and a free place, after the first iteration."""
-    table = trackers.pareto_front.init(directions=HYPERS["directions"], capacity=2)
+    table = trackers.pareto_front.init(objectives=2, capacity=2)
     return table._replace(points=table.points.at[0].set(jnp.array([0.9, -0.6])), used=table.used.at[0].set(True), started=jnp.array(True))
 
 
 TABLES = {  # {update function: () -> table}
+    trackers.running_quantiles.update: trackers.running_quantiles.init,
+    trackers.role_averages.update: lambda: trackers.role_averages.init(roles_count=3),
     trackers.reward_history.update: trackers.reward_history.init,
     trackers.adaptive_entropy.update: trackers.adaptive_entropy.init,
     trackers.entropy_target.update: trackers.entropy_target.init,

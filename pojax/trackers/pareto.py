@@ -27,13 +27,13 @@ class ParetoFront(NamedTuple):
     multiplier: Float[Array, ""]
 
 
-@checked(capacity="[1, inf)")
-def init_pareto_front(*, directions: dict[str, Hyper], capacity: int = 16) -> ParetoFront:
-    """The empty front of the objectives that directions names: no reference yet, multiplier 1. Raises ValueError for capacity < 1.
+@checked(objectives="[1, inf)", capacity="[1, inf)")
+def init_pareto_front(*, objectives: int, capacity: int = 16) -> ParetoFront:
+    """The empty front of so many objectives: no reference yet, multiplier 1. Raises ValueError for objectives or capacity below 1.
 
     Source: Dynamic Reward Weighting, arXiv 2509.11452, hypervolume-guided weight adaptation.
     """
-    objectives, dtype = len(directions), jnp.result_type(float)
+    dtype = jnp.result_type(float)
     return ParetoFront(
         points=jnp.zeros((capacity, objectives), dtype),
         used=jnp.zeros(capacity, bool),
@@ -62,11 +62,13 @@ def update_pareto_front(
     reference, and leaves the multiplier at 1. v joins the front where it adds volume; points that it dominates make room, and in a full
     front the point that adds least is dropped. Without rows that are in nothing changes.
     low, gain: so the multiplier is in [0.5, 2), and low where v adds nothing. clamp: see `hypervolume`.
-    Raises ValueError where directions is empty or names a field that is not there.
+    Raises ValueError where directions is empty, names a field that is not there, or is not as many as the front's objectives.
     Source: Dynamic Reward Weighting, arXiv 2509.11452, hypervolume-guided weight adaptation, and its released code.
     """
     is_in = inside(groups)
     selected = select_components("update_pareto_front", components, directions)
+    if len(selected) != table.points.shape[1]:
+        raise ValueError(f"update_pareto_front: directions names {len(selected)} objectives, allowed: {table.points.shape[1]} (objectives)")
     means = [masked_mean(component, is_in) * one_number(direction) for component, direction in selected]
     v = jax.lax.stop_gradient(jnp.stack(means)).astype(table.points.dtype)
     points, used = jnp.concatenate([table.points, v[None]]), jnp.append(table.used, True)
@@ -93,5 +95,5 @@ def update_pareto_front(
 
 
 # Dynamic reward weighting by hypervolume: rewards=[..., ("scale_reward", dict(multiplier="pareto.multiplier"))],
-#   trackers=dict(pareto=("pareto_front", dict(directions=dict(correct=1.0, format=1.0))))
+#   trackers=dict(pareto=("pareto_front", dict(objectives=2, directions=dict(correct=1.0, format=1.0))))
 pareto_front = Tracker(init_pareto_front, update_pareto_front)

@@ -15,7 +15,7 @@ def step(table, a, b, groups=ONE, **hyper):
 
 
 def front(points, reference, capacity=4):
-    table = trackers.pareto_front.init(directions=DIRECTIONS, capacity=capacity)
+    table = trackers.pareto_front.init(objectives=2, capacity=capacity)
     used = jnp.arange(capacity) < len(points)
     return table._replace(
         points=table.points.at[: len(points)].set(jnp.asarray(points, float)), used=used, reference=jnp.asarray(reference, float),
@@ -31,7 +31,7 @@ def test_card():
 
 
 def test_the_first_batch_is_the_reference():
-    table = trackers.pareto_front.init(directions=DIRECTIONS)
+    table = trackers.pareto_front.init(objectives=2)
     assert table.multiplier == 1
     table = step(table, 0.5, 2.0)
     np.testing.assert_allclose(table.reference, [0.5, -2.0])
@@ -68,17 +68,19 @@ def test_rows_that_are_out():
 
 
 def test_types_of_the_table_never_change():
-    table = trackers.pareto_front.init(directions=DIRECTIONS)
+    table = trackers.pareto_front.init(objectives=2)
     after = jax.eval_shape(lambda t: step(t, 0.5, 0.5), table)
     assert [(x.shape, x.dtype, x.weak_type) for x in table] == [(x.shape, x.dtype, x.weak_type) for x in after]
+    with pytest.raises(ValueError, match="directions names 2 objectives, allowed: 3"):
+        step(trackers.pareto_front.init(objectives=3), 0.5, 0.5)
     with pytest.raises(ValueError, match="capacity is 0"):
-        trackers.pareto_front.init(directions=DIRECTIONS, capacity=0)
+        trackers.pareto_front.init(objectives=2, capacity=0)
 
 
 def test_by_hand_over_many_steps(x64):
     """Two objectives and room for all: the multiplier follows areas of unions of rectangles on a grid."""
     rng = np.random.default_rng(0)
-    table, seen = trackers.pareto_front.init(directions=DIRECTIONS, capacity=16), []
+    table, seen = trackers.pareto_front.init(objectives=2, capacity=16), []
     table, cells = step(table, 0.0, 0.0), np.zeros((20, 20), bool)
     for _ in range(12):
         x, y = rng.integers(1, 20, 2)
