@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from pojax.annotations import Hyper
 
-__all__ = ["cosine", "exponential", "linear", "piecewise", "warmup_cosine"]
+__all__ = ["cosine", "exponential", "linear", "piecewise", "warmup_cosine", "warmup_ramp_cosine"]
 
 Step = Shaped[ArrayLike, ""]
 Number = Float[Array, ""]
@@ -47,3 +47,15 @@ def warmup_cosine(step: Step, *, peak: Hyper, warmup: Hyper, steps: Hyper, end: 
     now, ramp = _float(step), _float(warmup)
     rising = _float(peak) * jnp.minimum((now + 1.0) / jnp.maximum(ramp, 1.0), 1.0)
     return jnp.where(now < ramp, rising, cosine(now - ramp, start=peak, end=end, steps=_float(steps) - ramp))
+
+
+def warmup_ramp_cosine(step: Step, *, start: Hyper = 0.0, peak: Hyper, end: Hyper, warmup: Hyper, decay: Hyper) -> Number:
+    """Linear from start at iteration 0 to peak at `warmup`, then half a cosine to end in `decay` more iterations, then end.
+
+    With warmup and decay 0 it is end throughout. 1 minus it is the same schedule of 1 - start, 1 - peak and 1 - end, so that a pair of them
+    shifts weight between two terms. Source: mu of CHORD, arXiv 2508.11408, as in Trinity-RFT.
+    """
+    now, ramp, fall = _float(step), _float(warmup), _float(decay)
+    rising = linear(step, start=start, end=peak, steps=warmup)
+    falling = cosine(now - ramp, start=peak, end=end, steps=decay)
+    return jnp.where(now < ramp, rising, jnp.where(now >= ramp + fall, _float(end), falling))

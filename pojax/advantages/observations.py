@@ -15,16 +15,18 @@ __all__ = ["observation_weights"]
 
 @writes("observation_weights")
 @checked()
-def observation_weights(components: dict[str, Shaped[ArrayLike, "B T"]], mask: Mask, *, weights: dict[str, Hyper]) -> Float[Array, "B T"]:
+def observation_weights(
+    components: dict[str, Shaped[ArrayLike, "B T"] | Shaped[ArrayLike, "B"]], mask: Mask, *, weights: dict[str, Hyper]
+) -> Float[Array, "B T"]:
     """Weight of every observation token: sum over the roles of weight_role where the token is in the role's span and mask is 0, else 0.
 
     components: spans, 1 on the tokens of a role that the environment wrote behind the first turn (tool output, replies). Tokens that the
-    policy chose (mask 1) have weight 0. The loss is policy gradient on action tokens plus the term ("negative_log_likelihood",
-    dict(where="observation_weights", scale="observation_weights", aggregate="token_mean")), which counts the tokens of weight above 0.
+    policy chose (mask 1) have weight 0. A component [B] is the span of a whole row. The loss is policy gradient on action tokens plus the
+    likelihood of the tokens of weight above 0: the term ("negative_log_likelihood", dict(where="observation_weights",
+    scale="observation_weights", aggregate="token_mean")).
     Without an observation that term is 0. Raises ValueError where weights is empty or names a component that is not there.
     Source: prime-rl's `echo` (2026): 0.1 for tool output, other roles off. Not the ECHO of other authors.
     """
-    parts = [
-        jnp.where(counts(span), per_row(weight, 2), 0.0) for span, weight in select_components("observation_weights", components, weights)
-    ]
+    spans = select_components("observation_weights", components, weights)
+    parts = [jnp.where(counts(per_row(span, 2)), per_row(weight, 2), 0.0) for span, weight in spans]
     return masked(reduce(jnp.add, parts), ~counts(mask))

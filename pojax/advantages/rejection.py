@@ -20,7 +20,7 @@ def reject_divergent(
     rollout_logprobs: Float[ArrayLike, "B T"],
     mask: Mask,
     *,
-    high: Hyper,
+    high: Hyper = 2.0,
     low: Hyper | None = None,
     criterion: str = "k1",
     level: str = "token",
@@ -29,8 +29,9 @@ def reject_divergent(
     """Clear the tokens or rows whose sampled divergence is out of bounds: keep_bt where low <= statistic <= high, else 0.
 
     With l = start - rollout, clamped to [-20, 20]: k1 = l, whose bounds are ratios, log low <= l <= log high, low by default 1 / high;
-    k2 = l^2 / 2 and k3 = exp(l) - 1 - l, which have the upper bound alone, in nats. level "token": every token by itself; "sum", "mean"
-    and "max" (k2 and k3 only): over the row's masked tokens, for the whole row. Several criteria: several entries; all must hold.
+    k2 = l^2 / 2 and k3 = exp(l) - 1 - l, which have the upper bound alone, in nats. The default 2 is assumed, for ratios.
+    level "token": every token by itself; "sum", "mean" and "max" (k2 and k3 only): over the row's masked tokens, for the whole row.
+    Several criteria are several entries; all must hold.
     ratio "learner": k1 bounds learner / sampler; "sampler": sampler / learner, the sign of verl, which differs for bounds that are no
     reciprocals. Geometric rejection ("Geo-RS"): level="mean" with low 0.999 and high 1.001, or k3 with high 0.01.
     Tokens without a score (NaN) are kept and left out of their row's statistic; rows without a masked token stay as they are.

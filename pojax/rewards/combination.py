@@ -12,7 +12,9 @@ from pojax.numerics import floating, per_row
 __all__ = ["select_components", "weighted_sum"]
 
 
-def select_components(function: str, components: dict[str, ArrayLike], weights: dict[str, Hyper]) -> list[tuple[Float[Array, "B"], Array]]:
+def select_components(
+    function: str, components: dict[str, ArrayLike], weights: dict[str, Hyper]
+) -> list[tuple[Float[Array, "B ..."], Array]]:
     """(component, weight) of every name in weights, in the order of the names so that sums do not depend on how a config is written."""
     if not weights:
         raise ValueError(f"{function}: weights is empty, allowed: at least one component of {sorted(components)}")
