@@ -50,6 +50,8 @@ from pojax.advantages.rejection import reject_divergent, veto_improbable
 from pojax.advantages.relative_difficulty import relative_difficulty
 from pojax.advantages.resampling import filter_extremes, filtration_weights, resample
 from pojax.advantages.returns import token_returns
+from pojax.advantages.risk import bundle_prompts, mixed_value_at_risk, mixed_value_at_risk_by_bundle
+from pojax.advantages.roles import role_center
 from pojax.advantages.segments import low_probability, segment_advantages
 from pojax.advantages.sequence_mask import off_policy_keep
 from pojax.advantages.sets import first_tokens, identical_responses, random_sets, set_advantages
@@ -72,6 +74,7 @@ __all__ = [
     "beta_normalize_each",
     "brevity_score",
     "budget_advantages",
+    "bundle_prompts",
     "calibrated_reward",
     "capped_reference",
     "centred_advantages",
@@ -123,6 +126,8 @@ __all__ = [
     "max_at_k",
     "max_at_k_off_policy",
     "max_variance_rows",
+    "mixed_value_at_risk",
+    "mixed_value_at_risk_by_bundle",
     "most_covariant_tokens",
     "normalized_importance",
     "observation_weights",
@@ -144,6 +149,7 @@ __all__ = [
     "remax",
     "resample",
     "rescale_to_informative",
+    "role_center",
     "same_response",
     "segment_advantages",
     "sequence_reference",

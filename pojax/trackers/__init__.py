@@ -5,7 +5,9 @@ from pojax.trackers.entropy_target import entropy_target
 from pojax.trackers.histories import reward_history
 from pojax.trackers.means import running_mean
 from pojax.trackers.pareto import pareto_front
+from pojax.trackers.quantiles import running_quantiles
 from pojax.trackers.replay import replay_buffer
+from pojax.trackers.roles import role_averages
 from pojax.trackers.success_rates import single_stream
 from pojax.trackers.tracker import Tracker as Tracker
 
@@ -17,6 +19,8 @@ __all__ = [
     "pareto_front",
     "replay_buffer",
     "reward_history",
+    "role_averages",
     "running_mean",
+    "running_quantiles",
     "single_stream",
 ]
