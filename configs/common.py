@@ -61,4 +61,18 @@ def micro():
     return config
 
 
-PRESETS = {"tiny": tiny, "micro": micro}
+def world():
+    """For methods of several turns: a 2-layer decoder of width 64 walks a grid of 4 x 4 to a key and a door; the world answers each move.
+
+    The shortest way has 2 to 6 moves; an episode has 8. Arrangements: `turns` with turns=8, action_tokens=1.
+    """
+    config = micro()
+    config.task = ("key_and_door", dict(width=4, height=4, longest=6))
+    config.prompt_tokens = 3
+    config.response_tokens = 15  # 8 moves and 7 answers
+    config.warm_start = dict(config.warm_start) | dict(steps=70)
+    config.evaluation = dict(config.evaluation) | dict(turns=8, action_tokens=1)
+    return config
+
+
+PRESETS = {"tiny": tiny, "micro": micro, "world": world}

@@ -32,7 +32,7 @@ KEYS: dict[str, tuple[tuple[type, ...], str]] = {
     "optimizer": ((tuple, list), "entry: the optimiser of updates that name none"),
     "method": ((dict,), "the method"),
     "warm_start": ((dict, type(None)), "method, steps, batch_prompts, optimizer of the supervised phase before"),
-    "evaluation": ((dict,), "problems, samples, validation_problems"),
+    "evaluation": ((dict,), "problems, samples, validation_problems; turns and action_tokens of tasks with an environment"),
     "mesh": ((dict,), "devices along data, fsdp, tensor; -1 = all that are left"),
     "init_from": ((str, type(None)), "workdir of another run whose parameters to start from"),
     "run": ((dict,), "what may change when a run goes on: steps, intervals, outputs"),
@@ -50,10 +50,11 @@ RUN_KEYS: dict[str, tuple[type, ...]] = {
 SUB_KEYS: dict[str, dict[str, tuple[type, ...]]] = {
     "run": RUN_KEYS,
     "sampling": {"top_k": (int,), "top_p": (float, int), "min_p": (float, int), "processor": (str, tuple, list, type(None))},
-    "evaluation": {"problems": (int,), "samples": (int,), "validation_problems": (int,)},
+    "evaluation": {"problems": (int,), "samples": (int,), "validation_problems": (int,), "turns": (int,), "action_tokens": (int,)},
     "mesh": {"data": (int,), "fsdp": (int,), "tensor": (int,)},
     "warm_start": {"method": (dict,), "steps": (int,), "batch_prompts": (int,), "optimizer": (tuple, list)},
 }
+OPTIONAL = {"warm_start": ("batch_prompts", "optimizer"), "evaluation": ("turns", "action_tokens")}
 
 
 def load(spec: str) -> ConfigDict:
@@ -181,7 +182,7 @@ def validate(config: Any) -> dict[str, Any]:
             if key not in keys:
                 raise ConfigError(f"{group}.{key}: unknown config key; {near(key, keys)}")
             _check_type(f"{group}.{key}", value, keys[key])
-        optional = ("batch_prompts", "optimizer") if group == "warm_start" else ()
+        optional = OPTIONAL.get(group, ())
         missing = [k for k in keys if tree[group] is not None and k not in tree[group] and k not in optional]
         if missing:
             raise ConfigError(f"{group}.{missing[0]}: missing from the config")
@@ -189,8 +190,8 @@ def validate(config: Any) -> dict[str, Any]:
         _check_at_least(key, tree[key], 1)
     for key in ("steps", "checkpoint_every", "keep", "eval_every", "log_samples_every"):
         _check_at_least(f"run.{key}", tree["run"][key], 1 if key == "keep" else 0)
-    for key in ("problems", "samples", "validation_problems"):
-        _check_at_least(f"evaluation.{key}", tree["evaluation"][key], 0 if key == "validation_problems" else 1)
+    for key, value in tree["evaluation"].items():
+        _check_at_least(f"evaluation.{key}", value, 0 if key == "validation_problems" else 1)
     if tree["warm_start"] is not None:
         _check_at_least("warm_start.steps", tree["warm_start"]["steps"], 0)
         _check_at_least("warm_start.batch_prompts", tree["warm_start"].get("batch_prompts", 1), 1)

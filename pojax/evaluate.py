@@ -16,6 +16,7 @@ from pojax.binding import ConfigError
 from pojax.build import Job, build
 from pojax.evaluation import Report
 from pojax.learners import services
+from pojax.rollouts.turns import first_turns, play
 from pojax.types import Prompts, Samples
 from pojax.workdir import RECORD, read_json, write_json
 
@@ -24,7 +25,10 @@ SHOWN = 4  # sample answers in the report
 
 
 class Evaluator:
-    """Measures parameters on one split; compiled once. Sampled without truncation, whatever the training samples are cut by."""
+    """Measures parameters on one split; compiled once. Sampled without truncation, whatever the training samples are cut by.
+
+    Of a task with an environment, a sample is an episode of at most `evaluation.turns` turns of `evaluation.action_tokens` tokens.
+    """
 
     def __init__(self, job: Job, split: str, problems: int, samples: int, greedy: bool = True) -> None:
         task, config = job.tasks[split], job.config
@@ -38,17 +42,17 @@ class Evaluator:
         self.rows = -(-min(BATCH_ROWS, len(self.indices) * (samples + greedy)) // shards) * shards
         everywhere = job.layout.replicated()
 
-        def draw(params: Any, keys: Any, prompts: Prompts, temperature: Any) -> Samples:
-            return services.sample_rows(
-                self.source,
-                job.layout,
-                job.model["policy"],
-                params,
-                keys,
-                prompts,
-                temperature=temperature,
-                end_tokens=self.source.end_tokens,
-            )
+        samplers = services.make_samplers(self.source, job.layout, job.model["policy"])
+        turns, action_tokens = (config["evaluation"].get(key, 1) for key in ("turns", "action_tokens"))
+
+        def draw(params: Any, keys: Any, rows: Any, prompts: Prompts, temperature: Any) -> Samples:
+            given = dict(temperature=temperature, end_tokens=self.source.end_tokens)
+            if task.environment is None:
+                return samplers.sample(params, keys, prompts, **given)
+            samples, held = samplers.sample(params, keys, prompts, limits=jnp.full(keys.shape, action_tokens), hold=True, **given)
+            extend = functools.partial(samplers.extend, params, end_tokens=self.source.end_tokens)
+            begun = first_turns(task.environment.reset(rows), samples, held, turns)
+            return play(begun, extend, task.environment, keys, temperature, action_tokens).rows
 
         self._draw = jax.jit(draw, out_shardings=everywhere)  # every process sees every row: verdicts are counted on the host
         self._verify = (
@@ -56,8 +60,9 @@ class Evaluator:
         )
 
     def sample_rows(self, params: Any, indices: Any, keys: Any, temperature: Any) -> Samples:
-        prompts = jax.tree.map(lambda x: x[np.asarray(indices)], self.source.prompts)
-        return self._draw(params["policy"], keys, prompts, jnp.asarray(temperature))
+        at = np.asarray(indices)
+        prompts = jax.tree.map(lambda x: x[at], self.source.prompts)
+        return self._draw(params["policy"], keys, self.source.rows[at], prompts, jnp.asarray(temperature))
 
     def verify(self, indices: Any, samples: Samples) -> Any:
         return self._verify(indices, samples) if self._verify else services.verify_on_host(self.source, indices, samples)
