@@ -12,7 +12,7 @@ from pojax import config as configs
 from pojax.binding import ConfigError, near
 from pojax.learners import Learner, group, supervised
 from pojax.learners import state as states
-from pojax.learners.services import Source, abstract_arrangement, make_source
+from pojax.learners.services import Source, abstract_arrangement, make_source, processor_of_tables
 from pojax.method import bind_method
 from pojax.program import Program
 from pojax.sharding import Layout, check_batch, make_layout
@@ -62,7 +62,8 @@ def build(config: Any, say: Callable[[str], None] = print, devices: Any = None) 
     warm = tree["warm_start"] if tree["warm_start"] and tree["warm_start"].get("steps") else None
     method = tree["method"]
     _check_family(method, "method", FAMILIES)
-    processor = binding.find("processor", tree["sampling"]["processor"], "sampling.processor") if tree["sampling"]["processor"] else None
+    named = tree["sampling"]["processor"]
+    processor = binding.find("processor", named, "sampling.processor") if isinstance(named, str) else None
     source = make_source(
         tasks["train"], prompt_tokens=tree["prompt_tokens"], response_tokens=tree["response_tokens"], drop_long=tree["drop_long_prompts"],
         solutions=False, processor=processor, entropy=True, say=say,
@@ -77,6 +78,8 @@ def build(config: Any, say: Callable[[str], None] = print, devices: Any = None) 
     trained = {r for p in (program, warm_program) if p is not None for u in p.updates for r in u.trains}
     model = {"policy": policy} | ({"value": dataclasses.replace(policy, output="scalar")} if "value" in trained else {})
     programs = [p for p in (program, warm_program) if p is not None]
+    if program.processor is not None:
+        source = source._replace(processor=processor_of_tables(program.processor))
     source = source.for_names(set().union(*(p.reads for p in programs)), entropy=tree["run"]["diagnostics"])
     layout = make_layout(tree["mesh"], devices)
     for each in programs:
@@ -109,9 +112,11 @@ def _bind(tree: dict[str, Any], method: Mapping[str, Any], source: Source, at: s
     sampling = (
         {f"sampling.{k}": tree["sampling"][k] for k in ("top_k", "top_p", "min_p")} if method.get("family", "group") != "supervised" else {}
     )
+    processor = tree["sampling"]["processor"] if sampling and not isinstance(tree["sampling"]["processor"], str) else None
     return bind_method(
-        method, sizes=sizes, arrange=abstract_arrangement(source, sizes), default_optimizer=optimizer, at=at, sampling=sampling
-    )
+        method, sizes=sizes, arrange=abstract_arrangement(source, sizes), default_optimizer=optimizer, at=at, sampling=sampling,
+        processor=processor, vocabulary=source.task.tokenizer.vocab_size,
+    )  # fmt: skip
 
 
 def make_task(tree: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
-from pojax.annotations import Hyper, writes
+from pojax.annotations import Hyper, RandomKey, writes
 from pojax.checks import checked
 from pojax.groups import group_mean
 from pojax.models import DecoderConfig, qwen2
@@ -128,6 +128,12 @@ def spread(logprobs: Float[ArrayLike, "B T"], keep: Shaped[ArrayLike, "B T"]) ->
     return jnp.asarray(logprobs) - mean
 
 
+@writes("drawn")
+def draw(key: RandomKey, keep: Shaped[ArrayLike, "B T"]) -> Float[Array, "B"]:
+    """One random number for the optimiser batch, at each of its rows."""
+    return jnp.full(np.shape(keep)[0], jax.random.uniform(key))
+
+
 # -- losses, aggregations, heads --------------------------------------------------------------------------------------------------
 
 
@@ -154,6 +160,16 @@ def squared_value_error(values: Float[ArrayLike, "B T"], rewards: Float[ArrayLik
 def root_of_mask(logprobs: Float[ArrayLike, "B T"], old_logprobs: Float[ArrayLike, "B T"]) -> Float[Array, "B T"]:
     """A loss whose gradient is infinite wherever logprobs equal old_logprobs - 100."""
     return jnp.sqrt(jnp.maximum(jnp.asarray(logprobs) - old_logprobs - 100.0, 0.0))
+
+
+def drawn_loss(logprobs: Float[ArrayLike, "B T"], drawn: Float[ArrayLike, "B"]) -> Float[Array, "B T"]:
+    """The number that a rule drew."""
+    return 0.0 * jnp.asarray(logprobs) + jnp.asarray(drawn)[:, None]
+
+
+def loss_with_key(logprobs: Float[ArrayLike, "B T"], key: RandomKey) -> Float[Array, "B T"]:
+    """A number that the loss draws."""
+    return 0.0 * jnp.asarray(logprobs) + jax.random.uniform(key)
 
 
 def margin_loss(margin: Float[ArrayLike, "B T"]) -> Float[Array, "B T"]:
@@ -227,3 +243,8 @@ def small_model(**sizes: Any) -> DecoderConfig:
 def only_nines(logits: Float[Array, "n V"], tokens: Int[Array, "n T"], position: Any) -> Float[Array, "n V"]:
     """A processor that leaves one token."""
     return jnp.where(jnp.arange(logits.shape[-1]) == 11, logits, -np.inf)
+
+
+def cut_logits(logits: Float[Array, "n V"]) -> Float[Array, "n V"]:
+    """A processor that loses a token."""
+    return logits[:, 1:]

@@ -77,3 +77,18 @@ def test_sequence_log_ratio_and_straight_through(x64):
     assert reductions.sequence_log_ratio(100 + new, old, mask)[2] == 20
     value, slope = jax.value_and_grad(lambda x: reductions.straight_through(x**3, 5 * x))(2.0)
     assert (value, slope) == (8, 5)
+
+
+def test_pack_and_unpack():
+    x = np.array([[1.0, 2, 3, 4], [5, 6, 7, 8], [9, 9, 9, 9]])
+    mask = np.array([[1, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]])
+    packed = np.array([[1.0, 3, 4, 0], [8, 0, 0, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(reductions.pack(np.where(mask, x, np.nan), mask), packed)
+    np.testing.assert_array_equal(reductions.unpack(packed, mask), x * mask)
+    assert reductions.pack(x.astype(np.int32), mask).dtype == np.int32
+    gradient = jax.grad(lambda y: jnp.sum(reductions.pack(y, mask) * jnp.arange(1.0, 5)))(jnp.where(mask == 1, x, jnp.nan))
+    np.testing.assert_array_equal(gradient, [[1, 0, 2, 3], [0, 0, 0, 1], [0, 0, 0, 0]])
+
+
+def test_one_number():
+    assert reductions.one_number(3) == 3 and reductions.one_number(np.full((4, 1), 0.5)) == 0.5

@@ -1,5 +1,6 @@
 """Penalties on how far a token's probability has moved, beside the KL estimates of `pojax.losses.kl`."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
@@ -16,7 +17,8 @@ def absolute_log_ratio(logprobs: Float[ArrayLike, "B T"], old_logprobs: Float[Ar
 
     Source: KL-Cov, The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models, arXiv 2505.22617 (verl's kl_cov).
     """
-    return jnp.abs(floating(logprobs) - floating(old_logprobs))
+    difference = floating(logprobs) - floating(old_logprobs)
+    return difference * jax.lax.stop_gradient(jnp.sign(difference))  # JAX's abs has gradient 1 at 0
 
 
 @checked()
