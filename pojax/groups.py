@@ -8,15 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
+from pojax.annotations import Hyper
 from pojax.checks import check_range, checked
-from pojax.numerics import counts, floating
+from pojax.numerics import counts, floating, per_row
 
 __all__ = [
     "all_equal",
+    "first_rows",
     "group_log_mean_exp",
     "group_max",
     "group_mean",
     "group_min",
+    "group_quantile",
     "group_rank",
     "group_size",
     "group_std",
@@ -171,6 +174,25 @@ def group_rank(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"]) -> Int[Ar
     first = jnp.searchsorted(sorted_ids, sorted_ids)  # where the row's group begins in the sorted order
     ranks = jnp.zeros(x.shape, jnp.int32).at[order].set((rows - first).astype(jnp.int32))
     return jnp.where(dense >= 0, ranks, -1)
+
+
+@checked()
+def first_rows(groups: Int[ArrayLike, "B"]) -> Bool[Array, "B"]:
+    """True at one row of every group, the first in the order of the batch: statistics over groups, each counted once."""
+    slots, is_in = _slots(groups)
+    rows = jnp.arange(slots.shape[0])
+    first = jax.ops.segment_min(jnp.where(is_in, rows, rows.shape[0]), slots, num_segments=rows.shape[0])
+    return is_in & (first[slots] == rows)
+
+
+@checked(q="[0, 1]")
+def group_quantile(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"], *, q: Hyper) -> Float[Array, "B"]:
+    """Every row gets the q-quantile of x over its group, with linear interpolation (numpy's default); rows that are out get 0."""
+    rank, x = group_rank(x, groups), floating(x)
+    position = per_row(q, 1) * jnp.maximum(group_size(groups) - 1, 0)
+    low = jnp.floor(position)
+    at_low, at_high = (group_sum(jnp.where(rank == place, x, 0), groups) for place in (low, jnp.ceil(position)))
+    return at_low + (position - low) * (at_high - at_low)
 
 
 @checked()

@@ -125,3 +125,17 @@ def test_partner_is_the_neighbour_in_the_group(ids):
         for first, second in zip(members[::2], members[1::2], strict=False):
             expected[first], expected[second] = second, first
     np.testing.assert_array_equal(groups.partner(np.array(ids)), expected)
+
+
+def test_first_rows_and_quantiles_of_groups():
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(np.repeat([7, 0, 3, -1], [4, 1, 6, 2]))
+    x = np.where(ids < 0, np.nan, rng.normal(size=13).round(1)).astype(np.float32)
+    first = np.asarray(groups.first_rows(ids))
+    assert np.flatnonzero(first).tolist() == sorted(np.flatnonzero(ids == i)[0] for i in (7, 0, 3))
+    assert not np.asarray(groups.first_rows(np.full(3, -1))).any()
+    for q in (0.0, 0.2, 0.5, 1.0):
+        expected = [np.quantile(x[ids == i], q) if i >= 0 else 0.0 for i in ids]
+        np.testing.assert_allclose(groups.group_quantile(x, ids, q=q), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"group_quantile: q is 1.5, allowed: \[0, 1\]"):
+        groups.group_quantile(x, ids, q=1.5)

@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from pojax.annotations import Hyper, Mask, writes
 from pojax.checks import checked
-from pojax.groups import group_mean, group_rank, group_size, inside, refine
+from pojax.groups import first_rows, group_mean, group_size, inside, refine
 from pojax.numerics import counts, floating, masked, per_row
 from pojax.reductions import masked_mean, masked_std
 
@@ -74,7 +74,7 @@ def consistency_advantages(
     lam = jnp.where(size > 1.0, (1.0 - 1.0 / jnp.maximum(size, 2.0)) / jnp.log2(jnp.maximum(size, 2.0)), 0.0)
     entropy = masked(answer_entropy, inside(groups))
     score = group_mean(rewards, groups) * (1.0 - lam * entropy if discount_entropy else 1.0)
-    first = group_rank(jnp.zeros(size.shape), groups) == 0  # one row of every group
+    first = first_rows(groups)
     mean, std = masked_mean(score, first), masked_std(score, first)
     flat = std <= 4.0 * jnp.finfo(std.dtype).eps * jnp.max(jnp.abs(score))  # equal g of groups of different sizes may differ in rounding
     advantages = jnp.where(flat | ~inside(groups), 0.0, (score - mean) / jnp.where(flat, 1.0, std + per_row(epsilon, 1)))
