@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from pojax.annotations import Hyper
 from pojax.checks import checked
 from pojax.groups import inside
-from pojax.numerics import floating, per_row
+from pojax.numerics import floating, masked, per_row
 
 __all__ = ["occupancy_penalty"]
 
@@ -30,7 +30,7 @@ def occupancy_penalty(
     m: mean of exp(d) - 1 over the rows that are in without the share `trim` at either end; where m is not above 0 nothing is divided.
     A distance that is not finite is 0; it is clipped to [-clip, clip]. coefficient is in units of reward.
     form "code": with fewer than 1 / trim rows released code takes the mean of nothing, and the distance is plain chi2; "paper" takes the
-    mean of all. d = 0 has no penalty. Rows that are out keep their reward. Raises ValueError for values outside the ranges above.
+    mean of all. d = 0 has no penalty. Rows that are out get 0. Raises ValueError for values outside the ranges above.
     Source: Correlated Proxies (ORPO), arXiv 2403.03185, and its released code.
     """
     is_in = inside(groups)
@@ -41,10 +41,10 @@ def occupancy_penalty(
         value = jnp.where(mean > 0.0, value / jnp.sqrt(jnp.where(mean > 0.0, mean, 1.0)), value)
     bound = per_row(clip, 1)
     value = jnp.clip(jnp.where(jnp.isfinite(value), value, 0.0), -bound, bound)
-    return floating(rewards) - jnp.where(is_in, per_row(coefficient, 1) * value, 0.0)
+    return masked(rewards, is_in) - jnp.where(is_in, per_row(coefficient, 1) * value, 0.0)
 
 
-def _trimmed_mean(x: Float[Array, "B"], is_in: Array, trim: Hyper, *, empty: bool) -> Float[Array, "B"]:
+def _trimmed_mean(x: Float[Array, "B"], is_in: Array, trim: Hyper, *, empty: bool) -> Float[Array, "..."]:
     """Mean of what is left in the middle of the rows that are in; where nothing is cut, of all of them, or (empty) 0."""
     number = jnp.sum(is_in)
     cut = jnp.floor(number * per_row(trim, 1) + 1e-6)[..., None]  # 100 * 0.01 is 1 in every precision
