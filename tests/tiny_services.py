@@ -28,10 +28,10 @@ def score(tokens, mask):
 
 
 class Services(dict):
-    """The services by name; `held` and `drawn` keep what the sampler gave, call by call."""
+    """The services by name; `held`, `drawn` and `forks` keep what the sampler gave and was asked."""
 
     def __init__(self, params, response_tokens=T, end_tokens=END, **others):
-        self.params, self.held, self.drawn = params, [], []
+        self.params, self.held, self.drawn, self.forks = params, [], [], []
         settings = dict(end_tokens=end_tokens)
 
         def keep(function, *given, hold=False, **keywords):
@@ -40,11 +40,15 @@ class Services(dict):
             self.drawn.append(samples)
             return (samples, held) if hold else samples
 
+        def fork(held, keys, parents, cuts, **given):
+            self.forks.append((np.asarray(parents), np.asarray(cuts)))
+            return keep(partial(extend, params, CONFIG), held, keys, parents, cuts, **given)
+
         first = partial(sample, params, CONFIG, response_tokens=response_tokens, entropy=True)
         super().__init__(
             render=lambda indices: Prompts(jnp.asarray(PROMPTS)[indices], jnp.ones((len(indices), S), bool)),
             sample=lambda keys, prompts, **given: keep(first, keys, prompts.tokens, prompts.mask, **given),
-            extend=lambda *given, **keywords: keep(partial(extend, params, CONFIG), *given, **keywords),
+            extend=fork,
             verify=lambda indices, samples: {"score": score(samples.tokens, samples.mask)},
             reward=lambda rollout: rollout.components["score"],
             encode=lambda text: [int(x) for x in text],

@@ -21,14 +21,16 @@ What arrangements give beside the fields of `independent` (B rows, T response to
 
 - `vine`: `values` [B, T], mean reward of the continuations from the state before the segment of token t, 0 where mask is 0; label
   `segment` [B, T] int, 0, 1, 2 ... along the row, -1 where mask is 0. The value after the last segment is the row's reward.
-- `tree`, `branching_tree`: rows are the leaves of one tree (or several) per prompt. Labels `tree` [B] int, dense over the batch; `node`
-  [B, T] int, dense id of the edge that token t belongs to, equal in all leaves that share the token, -1 where mask is 0.
+- `tree`, `branching_tree`, `turn_tree`: rows are the leaves of one tree (or several) per prompt. Labels `tree` [B] int, dense over the
+  batch; `node` [B, T] int, dense id of the edge that token t belongs to, equal in all leaves that share the token, -1 where mask is 0.
 - `budget_cuts`: component `budget_scores` [B, budgets], mean reward of the summaries after each budget; label `budget` [B, T] int, the
   number of budgets that end before token t, so that token t lies in (b_s, b_{s+1}] for s = budget; -1 where mask is 0.
+- `from_prefixes`: label `prefix` [B, T] int, the steps 0 .. k - 1 of the worked solution that the row began with, then -1; its tokens have
+  mask 0.
 - `experts`, `replay`, `retempered`: rows added to those of another arrangement. Components `expert`, `replayed`, `retempered` [B], 1 on the
   added rows, and `sampled` [B], 1 on all others; label `pools` [B] int, the rows of a group that have one origin (`groups="pools"` keeps
   added rows out of the statistics of sampled ones), -1 = out. `seeded`: component `seeds` [B, T] int, a random number per token.
-- `turns`: one row per episode, observations inside it with mask 0. Label `turn` [B, T] int (-1 where mask is 0). Components
+- `turns`, `turn_tree`: one row per episode, observations inside it with mask 0. Label `turn` [B, T] int (-1 where mask is 0). Components
   `step_rewards` [B, turns], 0 in turns that did not happen; `anchor` [B, turns] int, the environment's id of the state before the turn, -1
   in turns that did not happen; `episode_return` [B], their sum; `done` [B], 1 where the environment ended the episode.
 """
@@ -36,17 +38,21 @@ What arrangements give beside the fields of `independent` (B rows, T response to
 from pojax.rollouts.arrangements import demonstrations, greedy_baseline, independent, mix, refill, with_solutions
 from pojax.rollouts.boundaries import after_token, every, low_probability
 from pojax.rollouts.experts import experts, seeded
+from pojax.rollouts.prefixes import from_prefixes
 from pojax.rollouts.replay import replay
 from pojax.rollouts.retempered import retempered
 from pojax.rollouts.rows import assemble, concatenate, row_keys
+from pojax.rollouts.tree import branching_tree, tree, turn_tree
 from pojax.rollouts.turns import turns
 from pojax.rollouts.vine import vine
 
 __all__ = [
     "after_token",
+    "branching_tree",
     "demonstrations",
     "every",
     "experts",
+    "from_prefixes",
     "greedy_baseline",
     "independent",
     "low_probability",
@@ -55,6 +61,8 @@ __all__ = [
     "replay",
     "retempered",
     "seeded",
+    "tree",
+    "turn_tree",
     "turns",
     "vine",
     "with_solutions",
