@@ -26,7 +26,7 @@ from pojax.advantages.entropy_credit import entropy_clip, entropy_signal, redist
 from pojax.advantages.entropy_target import swap_in_retempered
 from pojax.advantages.episodes import episode_and_step_advantages
 from pojax.advantages.filtered_groups import brevity_score, keep_best
-from pojax.advantages.filters import drop_duplicates, drop_failures, drop_truncated, drop_uniform_groups
+from pojax.advantages.filters import drop_duplicates, drop_failures, drop_truncated, drop_uniform_groups, drop_without_credit
 from pojax.advantages.future import future_kl_weight
 from pojax.advantages.gates import divergence_gate
 from pojax.advantages.importance import masked_importance, normalized_importance, truncated_importance
@@ -98,6 +98,7 @@ __all__ = [
     "drop_high_variance",
     "drop_truncated",
     "drop_uniform_groups",
+    "drop_without_credit",
     "entropy_clip",
     "entropy_signal",
     "episode_and_step_advantages",

@@ -9,7 +9,7 @@ from pojax.checks import checked
 from pojax.groups import all_equal, inside
 from pojax.numerics import counts, floating, masked, per_row
 
-__all__ = ["drop_duplicates", "drop_failures", "drop_truncated", "drop_uniform_groups"]
+__all__ = ["drop_duplicates", "drop_failures", "drop_truncated", "drop_uniform_groups", "drop_without_credit"]
 
 
 @writes("keep")
@@ -56,3 +56,15 @@ def drop_uniform_groups(keep: Mask, rewards: Float[ArrayLike, "B"], groups: Int[
     Source: DAPO, arXiv 2503.14476, eq. (11): 0 < number correct < G, applied to the batch at hand.
     """
     return masked(keep, ~all_equal(jnp.asarray(rewards), groups)[:, None])
+
+
+@writes("keep")
+@checked()
+def drop_without_credit(keep: Mask, advantages: Float[ArrayLike, "B"] | Float[ArrayLike, "B T"]) -> Float[Array, "B T"]:
+    """Clear the tokens whose advantage is exactly 0, so that the mean of the loss is taken over those that teach something.
+
+    Source: Segment Policy Optimization, arXiv 2505.23564, section 3.2 (edges without advantage are dropped).
+    """
+    kept = masked(keep, keep)
+    credit = per_row(floating(advantages), 2)
+    return jnp.where(credit != 0.0, kept, 0.0)

@@ -56,3 +56,10 @@ def test_drop_duplicates():
 
 def test_filters_write_keep():
     assert advantages.drop_truncated.writes == advantages.drop_uniform_groups.writes == ("keep",)
+
+
+def test_tokens_without_credit():
+    keep = np.array([[1, 1, 0], [1, 1, 1], [1, 0, 1]])
+    np.testing.assert_array_equal(advantages.drop_without_credit(keep, np.array([0.0, -0.5, 1e-30])), keep * [[0], [1], [1]])
+    credit = np.array([[0.1, 0, 0.3], [0, -0.2, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(advantages.drop_without_credit(keep, credit), [[1, 0, 0], [0, 1, 0], [0, 0, 0]])
