@@ -38,8 +38,8 @@ def tiny(name="grpo", method=None, **changes):
         "run.diagnostics": False,
     }
     rollouts = config.method.get("rollouts")
-    if method is None and name != "sft":
-        inner = "method.rollouts.refill.inner.samples" if rollouts[0] == "refill" else "method.rollouts.samples"
+    if method is None and config.method.get("family") != "supervised":
+        inner = f"method.rollouts.{rollouts[0]}.inner.samples" if "inner" in rollouts[1] else "method.rollouts.samples"
         alone = rollouts[1].get("samples") == 1
         small |= {"batch_prompts": ROWS} if alone else {inner: SAMPLES}
     return override(config, small | {key.replace("__", "."): value for key, value in changes.items()})

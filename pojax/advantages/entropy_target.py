@@ -23,7 +23,7 @@ def swap_in_retempered(
     above: Shaped[ArrayLike, ""],
     *,
     threshold: Hyper = 0.05,
-    most: Hyper = 60,
+    most: Hyper = 60.0,
     form: str = "paper",
 ) -> tuple[Float[Array, "B"], Float[Array, "B T"]]:
     """Advantages and keep of a batch with retempered rows (arrangement `retempered`, whose rows come behind the fresh ones).
