@@ -109,7 +109,7 @@ ARGUMENTS = {
     "v_star": np.linspace(0.2, 0.8, 6),
     "history": np.array(0.4),
     **{name: RNG.normal(size=(6, 4)) for name in ["log_partition", "ref_log_partition", "q_values", "ref_logits", "value_logits"]},
-    **{name: RNG.uniform(0.1, 0.9, (6, 4)) for name in ["kl", "probability", "distribution", "objective_shift", "policy_shift"]},
+    **{name: RNG.uniform(0.1, 0.9, (6, 4)) for name in ["kl", "probability", "distribution", "gradient_gain", "gradient_curvature"]},
     **{name: RNG.uniform(0.5, 2, (6, 2)) for name in ["mean", "std", "other_mean", "other_std"]},
     "atoms": np.linspace(0, 1, 4),
     "scores": np.linspace(-1, 2, 6),
@@ -133,6 +133,7 @@ HYPERS = {
     "tau": 0.5,
     "threshold": 0.1,
     "q": 0.5,
+    "learning_rate": 0.1,
 }
 
 

@@ -13,43 +13,46 @@ from pojax.annotations import Hyper
 from pojax.checks import checked
 from pojax.numerics import floating
 
-__all__ = ["adam_direction", "curvature_statistics", "objective_shift", "policy_shift"]
+__all__ = ["adam_direction", "curvature_statistics", "gradient_curvature", "gradient_gain"]
 
 Pair = tuple[Float[Array, "n"], Float[Array, "n"]]
 
 
-@checked(learning_rate="[0, inf)", top_k="[0, inf)")
-def objective_shift(
-    hidden: Float[ArrayLike, "n h"],
-    logits: Float[ArrayLike, "n V"],
-    token: Int[ArrayLike, "n"],
-    advantages: Float[ArrayLike, "n"],
-    *,
-    learning_rate: Hyper,
-    top_k: int = 0,
+@checked(top_k="[0, inf)")
+def gradient_gain(
+    hidden: Float[ArrayLike, "n h"], logits: Float[ArrayLike, "n V"], token: Int[ArrayLike, "n"], *, top_k: int = 0
 ) -> Float[Array, "n"]:
-    """m_H of a gradient step, G = g: the predicted change of A * pi / pi_old to second order (`curvature_statistics`). A head.
+    """|v|^2 |h|^2: the squared length of a token's gradient of the last layer, and what a unit step along it adds to its log-probability.
 
+    A head, without advantage and learning rate: with A and lr, m_F = lr^2 / 2 (A gain)^2 (`curvature_trust` puts them in).
     Source: CAPO, Curvature-Aware Policy Optimization, arXiv 2510.00819, and its released code.
     """
-    return curvature_statistics(hidden, logits, token, advantages, learning_rate=learning_rate, top_k=top_k)[0]
+    return _gradient_step(hidden, logits, token, top_k)[0]
 
 
-@checked(learning_rate="[0, inf)", top_k="[0, inf)")
-def policy_shift(
-    hidden: Float[ArrayLike, "n h"],
-    logits: Float[ArrayLike, "n V"],
-    token: Int[ArrayLike, "n"],
-    advantages: Float[ArrayLike, "n"],
-    *,
-    learning_rate: Hyper,
-    top_k: int = 0,
+@checked(top_k="[0, inf)")
+def gradient_curvature(
+    hidden: Float[ArrayLike, "n h"], logits: Float[ArrayLike, "n V"], token: Int[ArrayLike, "n"], *, top_k: int = 0
 ) -> Float[Array, "n"]:
-    """m_F of a gradient step, G = g: a predicted move of the policy, like a KL divergence (`curvature_statistics`). A head.
+    """gain^2 - variance under pi of |h|^2 v: the second derivative of pi / pi_old along the token's gradient of the last layer.
 
+    A head: with A and lr, m_H = lr A^2 gain + lr^2 / 2 A^3 curvature (`curvature_trust` puts them in).
     Source: CAPO, Curvature-Aware Policy Optimization, arXiv 2510.00819, and its released code.
     """
-    return curvature_statistics(hidden, logits, token, advantages, learning_rate=learning_rate, top_k=top_k)[1]
+    return _gradient_step(hidden, logits, token, top_k)[1]
+
+
+def _gradient_step(hidden: Float[ArrayLike, "n h"], logits: Float[ArrayLike, "n V"], token: Int[ArrayLike, "n"], top_k: int) -> Pair:
+    """(v . u, (v . u)^2 - variance of u) of the direction u = |h|^2 v: a gradient step needs no array of size V x h."""
+    h, logits = (jax.lax.stop_gradient(floating(x)) for x in (hidden, logits))
+    pi, v = _gradient_of_logits(logits, token, top_k)
+    return _second_order(pi, v, jnp.sum(h**2, axis=-1)[:, None] * v)
+
+
+def _second_order(pi: Float[Array, "n V"], v: Float[Array, "n V"], u: Float[Array, "n V"]) -> Pair:
+    along = jnp.sum(v * u, axis=-1)
+    mean = jnp.sum(pi * u, axis=-1)
+    return along, along**2 - jnp.sum(pi * (u - mean[:, None]) ** 2, axis=-1)
 
 
 @checked(learning_rate="[0, inf)", top_k="[0, inf)")
@@ -74,20 +77,15 @@ def curvature_statistics(
     """
     h, logits, advantages = (jax.lax.stop_gradient(floating(x)) for x in (hidden, logits, advantages))
     lr = floating(learning_rate)
-    pi, v = _gradient_of_logits(logits, token, top_k)
     if direction is None:
-        length = jnp.sum(h**2, axis=-1)
-        u = (advantages * length)[:, None] * v
-        product = advantages**2 * jnp.sum(v**2, axis=-1) * length
+        gain, curvature = _gradient_step(h, logits, token, top_k)
+        along, curvature = advantages * gain, advantages**2 * curvature
     else:
+        pi, v = _gradient_of_logits(logits, token, top_k)
         step = jax.lax.stop_gradient(floating(direction))
-        u = jnp.einsum("nvh,nh->nv", step, h)
-        product = advantages * jnp.sum(v * u, axis=-1)  # <A v h^T, G> = A v . G h
-    along = jnp.sum(v * u, axis=-1)
-    mean = jnp.sum(pi * u, axis=-1)
-    variance = jnp.sum(pi * (u - mean[:, None]) ** 2, axis=-1)
-    curvature = advantages * (along**2 - variance)
-    return lr * product + 0.5 * lr**2 * curvature, 0.5 * lr**2 * along**2
+        along, curvature = _second_order(pi, v, jnp.einsum("nvh,nh->nv", step, h))
+    # <A v h^T, G> = A v . G h
+    return lr * advantages * along + 0.5 * lr**2 * advantages * curvature, 0.5 * lr**2 * along**2
 
 
 @checked(b1="[0, 1)", b2="[0, 1)", epsilon="[0, inf)", top_k="[0, inf)")

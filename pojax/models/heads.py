@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from pojax.annotations import Hyper
+from pojax.losses.curvature import gradient_curvature, gradient_gain
 from pojax.models.outputs import token_logit
 
-__all__ = ["collision_probability", "drawn_hits", "drawn_misses"]
+__all__ = ["collision_probability", "drawn_hits", "drawn_misses", "gradient_curvature", "gradient_gain"]
 
 
 def collision_probability(logits: Float[Array, "n V"]) -> Float[Array, "n"]:

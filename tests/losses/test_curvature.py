@@ -5,6 +5,7 @@ import pytest
 from arrays import EX
 
 from pojax import advantages, losses
+from pojax.advantages.curvature import within_curvature
 from pojax.losses import aggregations as aggregate
 from pojax.losses import curvature
 
@@ -15,8 +16,6 @@ SIGNS = np.array([1.0, -1.0])
 def test_card_of_a_gradient_step():
     found = curvature.curvature_statistics(HIDDEN, LOGITS, TOKEN, SIGNS, learning_rate=0.1)
     np.testing.assert_allclose(found, [[0.209218, 0.178039], [0.018746, 0.018746]], rtol=1e-5)
-    np.testing.assert_array_equal(curvature.objective_shift(HIDDEN, LOGITS, TOKEN, SIGNS, learning_rate=0.1), found[0])
-    np.testing.assert_array_equal(curvature.policy_shift(HIDDEN, LOGITS, TOKEN, SIGNS, learning_rate=0.1), found[1])
 
 
 def test_card_of_adam(x64):
@@ -26,22 +25,45 @@ def test_card_of_adam(x64):
     np.testing.assert_allclose([found[0][0], found[1][0]], [0.00146116, 1.06619e-06], rtol=1e-5)
 
 
+def trust(m_h, m_f, on, **hyper):
+    """The rule on predicted moves given directly: with A = 1 and learning rate 1 heads can be found that give any m_H and m_F >= 0."""
+    gain = np.sqrt(2 * m_f)
+    return advantages.curvature_trust(gain, 2 * (m_h - gain), np.ones(m_h.shape), on, learning_rate=1.0, **hyper)
+
+
 def test_card_of_the_rule_and_the_loss():
     m_h, m_f = np.array([[0.209218, 0.00146116]]), np.array([[0.018746, 1.06619e-06]])
-    np.testing.assert_array_equal(advantages.curvature_trust(m_h, m_f, np.ones((1, 2))), [[0, 1]])
+    np.testing.assert_array_equal(within_curvature(m_h, m_f, 0.01, 1e-4), [[False, True]])
+    np.testing.assert_array_equal(trust(m_h, m_f, np.ones((1, 2))), [[0, 1]])
     trusted = np.array([[1, 0, 1], [1, 1, 1], [1, 1, 0], [0, 0, 1]])
-    weights = advantages.curvature_trust(1.0 - trusted, np.zeros((4, 3)), EX.mask, objective_limit=0.5)
+    weights = trust(1.0 - trusted, np.zeros((4, 3)), EX.mask, objective_limit=0.5)
     np.testing.assert_allclose(weights, [[0.5, 0, 0.5], [1 / 3] * 3, [0.5, 0.5, 0], [0, 0, 0]], rtol=1e-6)
     coefficients = aggregate.sequence_mean_token_sum(EX.mask) * weights  # the last row lost its tokens, and stays in the mean
     np.testing.assert_allclose(jnp.sum(coefficients * losses.ppo_clip(EX.logprobs, EX.old, EX.advantages)), 0.0416412, rtol=1e-5)
 
 
+def test_heads_and_rule_are_the_statistics_of_a_gradient_step(x64):
+    rng = np.random.default_rng(4)
+    h, logits, token, a = rng.normal(size=(6, 4)), rng.normal(size=(6, 5)), rng.integers(0, 5, 6), rng.normal(size=6)
+    gain, bend = (f(h, logits, token).reshape(2, 3) for f in (curvature.gradient_gain, curvature.gradient_curvature))
+    m_h, m_f = curvature.curvature_statistics(h, logits, token, a, learning_rate=0.3)
+    objective, policy = float(jnp.median(jnp.abs(m_h))) * 1.01, float(jnp.max(m_f)) * 0.99
+    kept = np.asarray(within_curvature(m_h, m_f, objective, policy)).reshape(2, 3)
+    hyper = {"learning_rate": 0.3, "objective_limit": objective, "policy_limit": policy}
+    found = advantages.curvature_trust(gain, bend, a.reshape(2, 3), np.ones((2, 3)), **hyper)
+    np.testing.assert_allclose(found, kept / np.maximum(kept.sum(1, keepdims=True), 1), rtol=1e-9)
+    assert kept.any() and not kept.all()
+    np.testing.assert_allclose(
+        advantages.curvature_trust(gain, bend, np.array([0.5, 0.0]), np.ones((2, 3)), **hyper)[1], np.full(3, 1 / 3)
+    )  # per response; an advantage of 0 is trusted
+
+
 def test_forms_of_the_rule():
     m_h, m_f, on = np.array([[-0.005, 0.005, 0.02, 0.0]]), np.array([[0.0, 0.0, 0.0, 1e-3]]), np.ones((1, 4))
-    np.testing.assert_array_equal(advantages.curvature_trust(m_h, m_f, on), [[0.5, 0.5, 0, 0]])
-    np.testing.assert_array_equal(advantages.curvature_trust(m_h, m_f, on, form="asymmetric"), [[0, 1, 0, 0]])
+    np.testing.assert_array_equal(trust(m_h, m_f, on), [[0.5, 0.5, 0, 0]])
+    np.testing.assert_array_equal(trust(m_h, m_f, on, form="asymmetric"), [[0, 1, 0, 0]])
     with pytest.raises(ValueError, match="form is 'both'"):
-        advantages.curvature_trust(m_h, m_f, on, form="both")
+        trust(m_h, m_f, on, form="both")
 
 
 def reference(h, logits, token, a, lr, direction, kept):
