@@ -24,7 +24,8 @@ What arrangements give beside the fields of `independent` (B rows, T response to
 - `tree`, `branching_tree`, `turn_tree`: rows are the leaves of one tree (or several) per prompt. Labels `tree` [B] int, dense over the
   batch; `node` [B, T] int, dense id of the edge that token t belongs to, equal in all leaves that share the token, -1 where mask is 0.
 - `budget_cuts`: component `budget_scores` [B, budgets], mean reward of the summaries after each budget; label `budget` [B, T] int, the
-  number of budgets that end before token t, so that token t lies in (b_s, b_{s+1}] for s = budget; -1 where mask is 0.
+  number of budgets that end before token t, so that token t lies in (b_s, b_{s+1}] for s = budget; -1 where mask is 0. With
+  `summary_rows=True` also rows of summaries, and labels `thinking`, `summary`, `cut` [B] int, which tell the two kinds apart.
 - `from_prefixes`: label `prefix` [B, T] int, the steps 0 .. k - 1 of the worked solution that the row began with, then -1; its tokens have
   mask 0.
 - `experts`, `replay`, `retempered`: rows added to those of another arrangement. Components `expert`, `replayed`, `retempered` [B], 1 on the
@@ -37,6 +38,7 @@ What arrangements give beside the fields of `independent` (B rows, T response to
 
 from pojax.rollouts.arrangements import demonstrations, greedy_baseline, independent, mix, refill, with_solutions
 from pojax.rollouts.boundaries import after_token, every, low_probability
+from pojax.rollouts.budgets import budget_cuts
 from pojax.rollouts.experts import experts, seeded
 from pojax.rollouts.prefixes import from_prefixes
 from pojax.rollouts.replay import replay
@@ -49,6 +51,7 @@ from pojax.rollouts.vine import vine
 __all__ = [
     "after_token",
     "branching_tree",
+    "budget_cuts",
     "demonstrations",
     "every",
     "experts",
