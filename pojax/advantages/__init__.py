@@ -39,7 +39,7 @@ from pojax.advantages.normalizers import (
     rescale_to_informative,
     token_whiten,
 )
-from pojax.advantages.observations import observation_weights
+from pojax.advantages.observations import observation_spans, observation_weights
 from pojax.advantages.optimal_values import a_star_value
 from pojax.advantages.options import centred_advantages
 from pojax.advantages.pairs import pair_share, preference_levels, unpaired_share
@@ -131,6 +131,7 @@ __all__ = [
     "mixed_value_at_risk_by_bundle",
     "most_covariant_tokens",
     "normalized_importance",
+    "observation_spans",
     "observation_weights",
     "off_policy_keep",
     "optimal_token_baseline",

@@ -3,14 +3,28 @@
 from functools import reduce
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Shaped
+from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from pojax.annotations import Hyper, Mask, writes
 from pojax.checks import checked
-from pojax.numerics import counts, masked, per_row
+from pojax.groups import inside
+from pojax.numerics import counts, floating, masked, per_row
 from pojax.rewards.combination import select_components
 
-__all__ = ["observation_weights"]
+__all__ = ["observation_spans", "observation_weights"]
+
+
+@writes("observation")
+@checked()
+def observation_spans(mask: Mask, groups: Int[ArrayLike, "B"]) -> Float[Array, "B T"]:
+    """1 on the tokens of a row that the environment wrote: mask is 0 and a later token of the row has mask 1; else 0.
+
+    What follows the last action of a row cannot be told from padding and is left out. Rows that are out have none.
+    Source: prime-rl's `echo` (2026), which trains on the tokens of later turns and never on the first prompt.
+    """
+    on = counts(mask)
+    later = jnp.cumsum(on[:, ::-1], axis=1)[:, ::-1] > 0
+    return floating(~on & later & inside(groups)[:, None])
 
 
 @writes("observation_weights")

@@ -26,3 +26,9 @@ def test_roles_add_up_and_actions_are_none():
     np.testing.assert_array_equal(token_mean(advantages.observation_weights({"tool": 0 * TOOL}, ACTIONS, weights={"tool": 0.1})), 0)
     with pytest.raises(ValueError, match=r"weights names \['system'\], allowed: \['tool'\]"):
         advantages.observation_weights({"tool": TOOL}, ACTIONS, weights={"system": 0.1})
+
+
+def test_spans_are_what_stands_between_actions():
+    mask = np.array([[1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 0, 1, 0, 1], [1, 0, 1, 0, 1]])
+    expected = [[0, 1, 1, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0]]
+    np.testing.assert_array_equal(advantages.observation_spans(mask, np.array([0, 0, 1, 1, -1])), expected)

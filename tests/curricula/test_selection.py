@@ -66,3 +66,12 @@ def test_bernoulli_uncertainty_draws_one_after_the_other():
 def test_certain_prompts_are_drawn_only_when_no_other_is_left():
     draw = np.asarray(curricula.bernoulli_uncertainty(jax.random.key(0), np.array([0.0, 0.5, 1.0, 0.2]), 3, floor=0.0))
     assert set(draw[:2]) == {1, 3} and draw[2] in (0, 2)
+
+
+def test_a_subset_comes_back_soon():
+    """Eight of the first ten prompts at a time; of five prompts there are no more than five."""
+    drawn = np.stack([curricula.uniform_subset(jax.random.key(seed), 100, 8, size=10) for seed in range(20)])
+    assert set(drawn.reshape(-1).tolist()) == set(range(10)) and all(len(set(row.tolist())) == 8 for row in drawn)
+    assert sorted(np.asarray(curricula.uniform_subset(jax.random.key(0), 5, 5, size=10)).tolist()) == list(range(5))
+    with pytest.raises(ValueError, match="batch_prompts is 8, allowed: at most num_prompts = 4"):
+        curricula.uniform_subset(jax.random.key(0), 100, 8, size=4)

@@ -202,6 +202,13 @@ def test_replayed_rows_are_those_of_earlier_iterations(strategy):
 # -- the methods ------------------------------------------------------------------------------------------------------------------
 
 
+def test_the_sampler_of_the_rollout_corrections_differs_from_the_learner():
+    """To both sides, so that weights and rejections have something to do."""
+    batch = collect(jobs.job(jobs.tiny("rollout_correction_icepop")))
+    difference = (batch.old_logprobs - batch.rollout_logprobs)[batch.mask]
+    assert difference.min() < -1e-4 and difference.max() > 1e-4
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_an_iteration_keeps_the_shapes_of_the_state(name):
     """Abstractly: a leaf that changed would make the second iteration compile again."""

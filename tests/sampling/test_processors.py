@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pojax import trackers
-from pojax.sampling.processors import entropy_temperature
+from pojax.sampling.processors import entropy_temperature, float8_logits
 
 WORKED = np.array([[0.05, 1.2, 0.4], [2.0, 0.1, 9.0]]), np.array([[1, 1, 1], [1, 1, 0]]), np.zeros(2, int)
 
@@ -38,3 +38,12 @@ def test_before_the_first_iteration_nothing_changes():
     np.testing.assert_array_equal(entropy_temperature(logits, trackers.entropy_statistics.init(), tau=0.5), logits)
     with pytest.raises(ValueError, match="tau"):
         entropy_temperature(logits, trackers.entropy_statistics.init(), tau=1.0)
+
+
+def test_float8_logits_round_to_three_bits_of_mantissa():
+    logits = jnp.array([[5.1, -5.3, 1.06, 0.0, 13.2, 700.0]])
+    found = float8_logits(logits, jnp.zeros((1, 4), jnp.int32), 0)
+    np.testing.assert_array_equal(found, [[5.0, -5.5, 1.0, 0.0, 13.0, 704.0]])
+    grid = jnp.linspace(-8, 8, 2001)[None]
+    error = np.asarray(float8_logits(grid, jnp.zeros((1, 4), jnp.int32), 0) - grid)
+    assert 0.2 < np.abs(error).max() <= 0.25 + 1e-6 and error.min() < -0.2 < 0.2 < error.max()  # to both sides
