@@ -79,6 +79,7 @@ def passes(program: Program) -> list[str]:
     for update in program.updates:
         detached = [n for n in update.rule_outputs if not program.outputs[n].tree]
         extra = f", and once more for {', '.join(detached)}" if detached and update.microbatches > 1 else ""
+        extra += f", and forward and {len(update.terms)} times backward for {update.name}_gram" if update.gram else ""
         lines.append(f"update {update.name}: forward and backward, {update.epochs} times over all rows{extra}")
     return lines
 

@@ -114,7 +114,9 @@ class _Binder:
         bound = tuple(self._update(u) for u in updates)
         before |= {n for u in bound for n in (*u.outputs, *u.rule_outputs) if self.outputs[n].tree}
         self._check_early_views(before, rollout.fields_abstract)
+        self._name_grams(bound)
         updaters = {name: self._tracker_update(name, pair, lazy) for name, pair in trackers.items()}
+        bound = tuple(u._replace(gram=f"{u.name}_gram" in self.read) for u in bound)
         after = {n for u in updaters.values() for n in u.names() if n in self.outputs}
         copies = self._copies(method, before | after)
         self._check_unread(trackers)
@@ -363,6 +365,14 @@ class _Binder:
                 f"{place}: gives coefficients of shape {getattr(weights, 'shape', weights)}, allowed: {shape.shape}, as the loss {name}"
             )
         return Term(path.removeprefix(f"{at}.losses."), loss, tuple(scales), where, bound, numbers, per_row=len(shape.shape) == 1)
+
+    def _name_grams(self, updates: tuple[Update, ...]) -> None:
+        """What trackers alone may read: the products of the gradients of each update's terms, computed where one does."""
+        for update in updates:
+            name, terms = f"{update.name}_gram", len(update.terms)
+            if name in self.known:
+                raise ConfigError(f"{self.at}: {name!r} is found twice: {self.known[name]} and the gradients of the update {update.name!r}")
+            self.known[name], self.scope[name] = "gradients", jax.ShapeDtypeStruct((terms, terms), jnp.result_type(float))
 
     def _tracker_update(self, name: str, pair: tuple[Bound, Any], lazy: frozenset[str]) -> Bound:
         init, (function, update, keywords) = pair

@@ -42,6 +42,7 @@ class Update(NamedTuple):
     whole: bool  # something reads groups or labels: blocks are shuffled, never cut
     outputs: tuple[str, ...]  # differentiable outputs of the losses
     rule_outputs: tuple[str, ...]  # outputs that the per_minibatch rules read
+    gram: bool = False  # a tracker reads `<name>_gram`: products of the gradients of the terms
 
 
 class Program(NamedTuple):

@@ -215,6 +215,16 @@ def _count(table: Counter, logprobs: Float[ArrayLike, "B T"], *, by: Hyper = 1.0
 counter = Tracker(lambda *, start=0: Counter(jnp.full((), start, jnp.result_type(float)), jnp.zeros(())), _count)
 
 
+class LastGram(NamedTuple):
+    """The products of the gradients of three terms, and a 1 that a scale can name, so that something reads the table."""
+
+    value: Float[Array, "3 3"]
+    one: Float[Array, ""]
+
+
+last_gram = Tracker(lambda: LastGram(jnp.zeros((3, 3)), jnp.ones(())), lambda table, gram: table._replace(value=gram))
+
+
 def halved(*, learning_rate: Hyper) -> optax.GradientTransformation:
     """Plain gradient descent with half the learning rate."""
     return optax.scale(-0.5 * learning_rate)

@@ -57,6 +57,7 @@ ARGUMENTS = {
     "is_base": np.array([0, 1, 0, 0, 1, 0]),
     "calibrated": np.array([0.3, 0.2, 0.2, 0.9, 0.2, 0.5]),
     "multiplier": np.array(1.3),
+    "gram": np.array([[1.0, 0.2, 0.1], [0.2, 0.5, -0.3], [0.1, -0.3, 0.8]]),
     "role": np.array([1, -1, 0, 1, 1, 0]),
     "episode": np.array([0, 0, 1, 2, 1, 0]),
     "list_value": np.linspace(-1, 1, 6),
@@ -120,6 +121,7 @@ HYPERS = {
     "confidences": {"speed_confidence": 0.5},
     "thresholds": {"correct": 0.5, "speed": 0.25},
     "directions": {"correct": 1.0, "speed": -1.0},
+    "terms": {"correct": 0, "speed": 2},
     "coefficient": 0.3,
     "k": 2.0,
     "cache": 2.0,
@@ -160,6 +162,7 @@ TABLES = {  # {update function: () -> table}
     trackers.initial_entropy.update: trackers.initial_entropy.init,
     trackers.pareto_front.update: _pareto_front,
     trackers.replay_buffer.update: lambda: trackers.replay_buffer.init(8, 4, size=2),
+    trackers.reward_weights.update: lambda: trackers.reward_weights.init(terms=HYPERS["terms"]),
     trackers.running_mean.update: trackers.running_mean.init,
     trackers.single_stream.update: _single_stream,
 }

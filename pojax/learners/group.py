@@ -68,6 +68,7 @@ def make_learner(
         for update in program.updates:
             params, opt[update.name], seen = updates.in_turn(update, context, params, opt[update.name], trees, fields)
             metrics |= seen
+        grams = {f"{update.name}_gram": metrics.pop(f"{update.name}/gram") for update in program.updates if update.gram}
         after = updates.forward_in_pieces(context, {**trees, "": params}, fields, program.after, pieces)
         copies = {
             name: rule(
@@ -76,7 +77,7 @@ def make_learner(
             )
             for name, rule in program.copies.items()
         }
-        scope = {**context.scope, **fields, **after}
+        scope = {**context.scope, **fields, **after, **grams}
         tables = {name: update({**scope, "table": state.tables[name]}, context.values) for name, (_, update) in program.trackers.items()}
         tables = jax.tree.map(lambda new, old: new.astype(old.dtype), tables, state.tables)
         new = LearnerState(state.step + 1, params, opt, copies, tables, state.source, state.key)

@@ -150,18 +150,24 @@ def run_stages(context: Context, fields: Arrays) -> Arrays:
 # -- one update -------------------------------------------------------------------------------------------------------------------
 
 
-def prepare(update: Update, context: Context, batch: Arrays, outputs: Arrays) -> tuple[Arrays, list[Any]]:
-    """Once per optimiser batch, without gradient: per-minibatch rules, advantages as [B, T], and every term's coefficients."""
+def prepare(update: Update, context: Context, batch: Arrays, outputs: Arrays) -> tuple[Arrays, list[Any], list[Any]]:
+    """Once per optimiser batch, without gradient: per-minibatch rules, advantages as [B, T], and every term's coefficients.
+
+    The last list holds the coefficients without scales that are one number, where the gradients of the terms are wanted apart.
+    """
     outputs = jax.lax.stop_gradient(outputs)
     batch = run_rules(update.per_minibatch, context, {**batch, **outputs})
     batch = {name: value for name, value in batch.items() if name not in outputs}
     if "advantages" in batch:
         advantages = jnp.asarray(batch["advantages"])
         batch["advantages"] = jnp.broadcast_to(advantages[:, None] if advantages.ndim == 1 else advantages, batch["mask"].shape)
-    return batch, [jax.lax.stop_gradient(_coefficients(term, context, {**batch, **outputs})) for term in update.terms]
+    fields = {**batch, **outputs}
+    coefficients = [jax.lax.stop_gradient(_coefficients(term, context, fields)) for term in update.terms]
+    apart = [jax.lax.stop_gradient(_coefficients(term, context, fields, numbers=False)) for term in update.terms] if update.gram else []
+    return batch, coefficients, apart
 
 
-def _coefficients(term: Term, context: Context, fields: Arrays) -> Any:
+def _coefficients(term: Term, context: Context, fields: Arrays, *, numbers: bool = True) -> Any:
     dtype = jnp.result_type(float)
     scope = {**context.scope, **fields}
     inside, where = fields["groups"] >= 0, jnp.asarray(look(scope, term.where), dtype)
@@ -172,6 +178,8 @@ def _coefficients(term: Term, context: Context, fields: Arrays) -> Any:
     coefficients = term.aggregate({**scope, "where": where}, context.values)
     for kind, name in term.scales:
         scale = context.values[name] if kind == "value" else look(scope, name)
+        if jnp.ndim(scale) == 0 and not numbers:
+            continue
         scale = scale[:, None] if jnp.ndim(scale) == 1 and coefficients.ndim == 2 else scale
         coefficients = jnp.where(coefficients != 0, coefficients * scale, 0)  # what does not count may hold NaN
     return coefficients
@@ -192,6 +200,7 @@ class Gradients(NamedTuple):
     outputs: Arrays
     coefficients: list[Any]
     shares: dict[str, Any]
+    apart: list[Any]  # coefficients without scales that are one number, where `term_gram` needs them
 
 
 def gradient(update: Update, context: Context, trained: Any, trees: Mapping[str, Any], batch: Arrays) -> Gradients:
@@ -207,16 +216,16 @@ def gradient(update: Update, context: Context, trained: Any, trees: Mapping[str,
 
         def objective(params: Any) -> Any:
             outputs = outputs_of(params, batch, {*current, *for_rules})
-            new, coefficients = prepare(update, context, batch, outputs)
+            new, coefficients, apart = prepare(update, context, batch, outputs)
             value, shares = total(update, context, new, outputs, coefficients)
-            return value, Gradients(None, new, outputs, coefficients, shares)
+            return value, Gradients(None, new, outputs, coefficients, shares, apart)
 
         grads, rest = jax.grad(objective, has_aux=True)(trained)
         return rest._replace(grads=grads)
 
     parts = split(batch, pieces, unit)
     seen = jax.lax.map(lambda rows: outputs_of(trained, context.layout.rows(rows), for_rules), parts) if for_rules else {}
-    new, coefficients = prepare(update, context, batch, join(seen, unit))
+    new, coefficients, apart = prepare(update, context, batch, join(seen, unit))
 
     def piece(carry: Any, xs: Any) -> Any:
         rows, c = context.layout.rows(xs)
@@ -231,7 +240,32 @@ def gradient(update: Update, context: Context, trained: Any, trees: Mapping[str,
 
     zeros = jax.tree.map(jnp.zeros_like, trained)
     grads, (outputs, shares) = jax.lax.scan(piece, zeros, (split(new, pieces, unit), split(coefficients, pieces, unit)))
-    return Gradients(grads, new, join(outputs, unit), coefficients, jax.tree.map(jnp.sum, shares))
+    return Gradients(grads, new, join(outputs, unit), coefficients, jax.tree.map(jnp.sum, shares), apart)
+
+
+def term_gram(update: Update, context: Context, trained: Any, trees: Mapping[str, Any], result: Gradients) -> Any:
+    """Products <g_k, g_j> of the gradients of an update's terms [terms, terms], each without the scales that are one number.
+
+    One forward pass, and a backward pass and a tree of gradients for each term: only for trackers that read it.
+    """
+    names = tuple(n for n in update.outputs if not context.program.outputs[n].tree)
+    pieces, unit = update.microbatches, context.program.block if update.whole else 1
+
+    def gradients(rows: Arrays, coefficients: list[Any]) -> Any:
+        def shares(params: Any) -> Any:
+            outputs = forward(context, {**trees, "": {**trees[""], **params}}, rows, names)
+            return jnp.stack(list(total(update, context, rows, outputs, coefficients)[1].values()))
+
+        return jax.jacrev(shares)(trained)
+
+    if pieces == 1:
+        stacked = gradients(result.batch, result.apart)
+    else:
+        zeros = jax.tree.map(lambda x: jnp.zeros((len(update.terms), *x.shape), x.dtype), trained)
+        parts = split(result.batch, pieces, unit), split(result.apart, pieces, unit)
+        stacked, _ = jax.lax.scan(lambda c, xs: (jax.tree.map(jnp.add, c, gradients(*context.layout.rows(xs))), None), zeros, parts)
+    flat = [jnp.reshape(x, (len(update.terms), -1)).astype(jnp.result_type(float)) for x in jax.tree.leaves(stacked)]
+    return sum(jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST) for x in flat)
 
 
 def run_update(
@@ -258,14 +292,19 @@ def run_update(
         # A branch, not a select: the optimiser's pass over parameters and moments is bound by memory, and a select would be another one.
         kept, kept_state = jax.lax.cond(ran, take, lambda: (trained, state))
         metrics = _metrics(update, here, result, first)
-        return (kept, kept_state, jnp.zeros((), bool)), (metrics, ran, wanted & ~finite)
+        gram = term_gram(update, here, trained, trees, result) if update.gram else None
+        return (kept, kept_state, jnp.zeros((), bool)), (metrics, gram, ran, wanted & ~finite)
 
     trained = {role: params[role] for role in update.trains}
-    (trained, opt, _), (metrics, ran, broken) = jax.lax.scan(body, (trained, opt, jnp.ones((), bool)), (order, jnp.arange(order.shape[0])))
+    (trained, opt, _), (metrics, grams, ran, broken) = jax.lax.scan(
+        body, (trained, opt, jnp.ones((), bool)), (order, jnp.arange(order.shape[0]))
+    )
     steps = jnp.sum(ran)
     mean = {name: jnp.sum(jnp.where(ran, m, 0.0)) / jnp.maximum(steps, 1) for name, m in metrics.items() if "gap" not in name}
     gaps = {name: jnp.sum(m) for name, m in metrics.items() if "gap" in name}  # nonzero at the first minibatch only
     counts = {"ran": steps, "nonfinite": jnp.sum(broken, axis=0)}
+    if update.gram:  # not a metric: the learner hands it to the trackers
+        counts["gram"] = jnp.sum(jnp.where(ran[:, None, None], grams, 0.0), axis=0) / jnp.maximum(steps, 1)
     return {**params, **trained}, opt, {f"{update.name}/{k}": v for k, v in {**mean, **gaps, **counts}.items()}
 
 

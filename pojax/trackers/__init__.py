@@ -7,6 +7,7 @@ from pojax.trackers.means import running_mean
 from pojax.trackers.pareto import pareto_front
 from pojax.trackers.quantiles import running_quantiles
 from pojax.trackers.replay import replay_buffer
+from pojax.trackers.reward_weights import reward_weights
 from pojax.trackers.roles import role_averages
 from pojax.trackers.success_rates import single_stream
 from pojax.trackers.tracker import Tracker as Tracker
@@ -19,6 +20,7 @@ __all__ = [
     "pareto_front",
     "replay_buffer",
     "reward_history",
+    "reward_weights",
     "role_averages",
     "running_mean",
     "running_quantiles",
