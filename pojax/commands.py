@@ -13,6 +13,8 @@ HELP = {
     "--config.PATH=VALUE changes one value\n"
     "(--config.run.steps=20 --config.method.losses.ppo_clip.epsilon=0.1); --print shows the resolved config, "
     "shapes and batches, and stops.",
+    "collect": "Sample every training prompt from the policy that the config starts from, and write rewards and optimal values: "
+    "--out=FILE.npz\n--samples=8 --beta=0.5 --split=train.",
     "explain": "Print the bound program of the config: what every function reads and writes, and the forward passes of an iteration.",
 }
 

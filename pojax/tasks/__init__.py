@@ -2,6 +2,7 @@
 
 from pojax.tasks.arithmetic import arithmetic
 from pojax.tasks.chains import modular_chain
+from pojax.tasks.columns import with_columns
 from pojax.tasks.countdown import countdown
 from pojax.tasks.encode import encode_prompts as encode_prompts
 from pojax.tasks.encode import encode_solutions as encode_solutions
@@ -14,4 +15,4 @@ from pojax.tasks.task import Task as Task
 from pojax.tasks.tfds import tfds
 from pojax.tasks.world import key_and_door
 
-__all__ = ["arithmetic", "countdown", "json_lines", "key_and_door", "modular_chain", "reversal", "sorting", "svamp", "tfds"]
+__all__ = ["arithmetic", "countdown", "json_lines", "key_and_door", "modular_chain", "reversal", "sorting", "svamp", "tfds", "with_columns"]
