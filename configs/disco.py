@@ -4,7 +4,7 @@ Against GRPO: no advantages and no clip, so no bias by difficulty: every group w
 old policy is held below delta by a squared hinge, whose slope is taken once per minibatch.
 Paper: score logL with tau 10 (or Lratio with tau 1), delta 1e-4, beta 1e3, 128 prompts x 8, minibatches of 32, temperature 0.6, learning
 rate 2e-6; DeepSeek-R1-Distill-Qwen-1.5B, mean of 6 mathematics sets: about 7% above GRPO and 6% above DAPO.
-Here delta 1e-2 and beta 1e2: with a learning rate 200 times as large, 1e-4 is below the noise of the estimate, and the hinge is all there is.
+Here delta 1e-2 and beta 1e2: with a learning rate 200 times as large, 1e-4 is far below the noise of the estimate.
 Code: logged losses of the released form mean nothing (same gradient); form="disco_b" has the mean in place of the soft maximum.
 
     python -m pojax.train --config=configs/disco.py --workdir=/tmp/disco

@@ -29,7 +29,7 @@ from pojax.tasks.columns import fingerprint
 from pojax.types import Rollout
 from pojax.workdir import check_init_from
 
-OPTIONS = {"samples": "8", "beta": "0.5", "split": "train", "out": None}
+OPTIONS = ("out", "samples", "beta", "split")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,12 +40,20 @@ def main(argv: list[str] | None = None) -> int:
         own = {name: value for name, _, value in (a.removeprefix("--").partition("=") for a in given) if name in OPTIONS}
         rest = [a for a in given if a.removeprefix("--").partition("=")[0] not in OPTIONS]
         config = commands.parse(rest, "collect").config
-        print(collect(config, **OPTIONS | own, say=functools.partial(print, file=sys.stderr)))
+        print(collect(config, **own, say=functools.partial(print, file=sys.stderr)))
 
     return commands.run(body)
 
 
-def collect(config: Any, out: str | None, samples: str, beta: str, split: str, say: Callable[[str], None] = print) -> str:
+def collect(
+    config: Any,
+    out: str | None = None,
+    samples: str = "8",
+    beta: str = "0.5",
+    split: str = "train",
+    *,
+    say: Callable[[str], None] = print,
+) -> str:
     """Sample every prompt of a split `samples` times, reward the responses by the method's `rewards`, and write `out`, an .npz file.
 
     Its arrays, for the N rows of the task's split: v_star [N] (`a_star_value` with beta) and rewards [N, samples], NaN where a response

@@ -112,10 +112,10 @@ def adam_direction(
     h, logits, advantages = (jax.lax.stop_gradient(floating(x)) for x in (hidden, logits, advantages))
     _, v = _gradient_of_logits(logits, token, top_k)
     g = jnp.einsum("n,nv,nh->nvh", advantages, v, h)
-    m = b1 * floating(first_moment) + (1.0 - b1) * g
-    s = b2 * floating(second_moment) + (1.0 - b2) * g**2
-    number = floating(step) + 1.0
-    return (m / (1.0 - b1**number)) / (jnp.sqrt(s / (1.0 - b2**number)) + epsilon)
+    decay, decay_of_squares, number = floating(b1), floating(b2), floating(step) + 1.0
+    m = decay * floating(first_moment) + (1.0 - decay) * g
+    s = decay_of_squares * floating(second_moment) + (1.0 - decay_of_squares) * g**2
+    return (m / (1.0 - decay**number)) / (jnp.sqrt(s / (1.0 - decay_of_squares**number)) + epsilon)
 
 
 def _gradient_of_logits(

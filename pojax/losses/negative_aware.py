@@ -1,5 +1,7 @@
 """Negative-aware fine-tuning: likelihood of right answers, and of the policy that wrong answers imply."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Shaped
@@ -43,8 +45,8 @@ def nft(
     """
     is_in = inside(groups)[:, None]
     difference = jnp.where(is_in, floating(logprobs) - floating(old_logprobs), 0.0)
-    hypers = (per_row(x, 2) for x in (neg_weight, clamp_negative, clamp_positive))
-    loss = _implicit_likelihood(difference, _column(correct), _column(group_mean(correct, groups)), *hypers, normalize)
+    hypers = _Hypers(*(per_row(x, 2) for x in (neg_weight, clamp_negative, clamp_positive)))
+    loss = _implicit_likelihood(difference, _column(correct), _column(group_mean(correct, groups)), hypers, normalize)
     return jnp.where(is_in, loss, 0.0)
 
 
@@ -68,19 +70,24 @@ def nft_sequence(
     """
     on = counts(mask) & inside(groups)[:, None]
     difference = row_sum(floating(logprobs) - floating(old_logprobs), on)
-    hypers = (per_row(x, 1) for x in (neg_weight, clamp_negative, clamp_positive))
-    loss = _implicit_likelihood(difference, floating(correct), group_mean(correct, groups), *hypers, normalize)
+    hypers = _Hypers(*(per_row(x, 1) for x in (neg_weight, clamp_negative, clamp_positive)))
+    loss = _implicit_likelihood(difference, floating(correct), group_mean(correct, groups), hypers, normalize)
     return jnp.where(inside(groups), loss, 0.0)
+
+
+class _Hypers(NamedTuple):
+    neg_weight: Array
+    clamp_negative: Array
+    clamp_positive: Array
 
 
 def _column(x: Shaped[ArrayLike, "B"]) -> Float[Array, "B 1"]:
     return floating(x)[:, None]
 
 
-def _implicit_likelihood(
-    difference: Array, correct: Array, rate: Array, neg_weight: Array, clamp_negative: Array, clamp_positive: Array, normalize: int
-) -> Array:
+def _implicit_likelihood(difference: Array, correct: Array, rate: Array, hypers: _Hypers, normalize: int) -> Array:
     """The loss of log-ratios of any shape; everything else broadcasts against them."""
+    neg_weight, clamp_negative, clamp_positive = hypers
     rate = jnp.clip(rate, *RATES)
     log_ratio = jnp.minimum(difference, LARGEST_LOG_RATIO)
     ratio = jnp.exp(log_ratio)
