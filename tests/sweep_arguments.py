@@ -83,6 +83,7 @@ ARGUMENTS = {
     "budget_scores": np.linspace(0, 1, 18).reshape(6, 3) ** 2,
     "budget": np.array([[0, 0, 1, -1], [0, -1, 1, 2], [-1] * 4, [0, 1, -1, -1], [0, 0, 1, 2], [0, -1, -1, -1]]),
     "cut": np.array([0, 0, 1, 2, 1, 3]),
+    "summary": np.array([0, 0, -1, 2, 0, -1]),
     "signature": np.array([0, 1, 2, 3, 2, 1]),
     "sets": np.array([[1, 0, 1], [1, 1, 0], [1, 1, 0], [1, 1, 1], [0, 1, 1], [0, 1, 1]]),
     "elsewhere": np.linspace(1, 2, 6),

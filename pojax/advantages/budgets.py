@@ -60,17 +60,23 @@ def budget_advantages(
 
 
 @checked()
-def summary_advantages(rewards: Float[ArrayLike, "B"], groups: Int[ArrayLike, "B"], cut: Int[ArrayLike, "B"]) -> Float[Array, "B"]:
+def summary_advantages(
+    rewards: Float[ArrayLike, "B"],
+    advantages: Float[ArrayLike, "B"] | Float[ArrayLike, "B T"],
+    summary: Int[ArrayLike, "B"],
+    cut: Int[ArrayLike, "B"],
+) -> Float[Array, "B"] | Float[Array, "B T"]:
     """Credit of summaries as rows: reward minus the mean over the summaries of the same cut of the same response.
 
-    groups: of the prompt; cut: one id for every (response, budget). A cut with a single summary has the mean of the prompt's rows in
-    its place, as in the released code. Every budget counts the same, whatever the prior of the thinking (decoupled).
-    Exactly zero where the rewards compared are equal; zero for rows that are out.
+    summary: the prompt of a summary, -1 on all other rows, which keep the advantages they have; cut: one id to a (response, budget).
+    A cut with a single summary has the mean of the prompt's summaries in its place, as in the released code. Every budget counts the
+    same, whatever the prior of the thinking (decoupled). Exactly zero where the rewards compared are equal.
     Source: BRPO (AnytimeReasoner), arXiv 2505.13438, section 3.3, and its released code.
     """
-    groups = jnp.asarray(groups)
-    rewards, cuts = masked(rewards, groups >= 0), refine(groups, cut)
+    advantages, summary = floating(advantages), jnp.asarray(summary)
+    own, cuts = masked(rewards, summary >= 0), refine(summary, cut)
     alone = group_size(cuts) == 1
-    baseline = jnp.where(alone, group_mean(rewards, groups), group_mean(rewards, cuts))
-    equal = jnp.where(alone, all_equal(rewards, groups), all_equal(rewards, cuts))
-    return jnp.where(equal | (groups < 0), 0.0, rewards - baseline)
+    baseline = jnp.where(alone, group_mean(own, summary), group_mean(own, cuts))
+    equal = jnp.where(alone, all_equal(own, summary), all_equal(own, cuts))
+    credit = per_row(jnp.where(equal, 0.0, own - baseline), advantages.ndim)
+    return jnp.where(per_row(summary >= 0, advantages.ndim), credit, advantages)

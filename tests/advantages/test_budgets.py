@@ -21,12 +21,23 @@ def test_thinking_between_budgets(prior, expected):
 
 
 def test_summaries_of_a_cut():
-    value = advantages.summary_advantages(np.array([1.0, 0, 0, 1]), np.zeros(4, int), np.array([0, 0, 1, 1]))
+    value = advantages.summary_advantages(np.array([1.0, 0, 0, 1]), np.zeros(4), np.zeros(4, int), np.array([0, 0, 1, 1]))
     np.testing.assert_allclose(value, [0.5, -0.5, -0.5, 0.5], rtol=1e-6)
-    single = advantages.summary_advantages(np.array([1.0, 0, 0, np.nan]), np.array([0, 0, 0, -1]), np.arange(4))
-    np.testing.assert_allclose(single, [2 / 3, -1 / 3, -1 / 3, 0], rtol=1e-5)
-    both = advantages.summary_advantages(np.array([1.0, 0, 0, 1]), np.array([3, 3, 5, 5]), np.array([0, 0, 0, 0]))  # one id in two prompts
-    np.testing.assert_allclose(both, [0.5, -0.5, -0.5, 0.5], rtol=1e-6)
+    single = advantages.summary_advantages(np.array([1.0, 0, 0, 9]), np.full(4, 0.1), np.array([0, 0, 0, -1]), np.arange(4))
+    np.testing.assert_allclose(single, [2 / 3, -1 / 3, -1 / 3, 0.1], rtol=1e-5)
+    both = advantages.summary_advantages(np.array([1.0, 0, 0, 1]), np.zeros(4), np.array([3, 3, 5, 5]), np.zeros(4, int))
+    np.testing.assert_allclose(both, [0.5, -0.5, -0.5, 0.5], rtol=1e-6)  # one id in two prompts
+
+
+def test_summaries_in_double_precision(x64):
+    rng = np.random.default_rng(0)
+    summary, cut, r, a = rng.integers(-1, 3, 30), rng.integers(0, 4, 30), rng.integers(0, 2, 30) * 0.7, rng.normal(size=(30, 2))
+    expected = a.copy()
+    for b in np.flatnonzero(summary >= 0):
+        mates = r[(summary == summary[b]) & (cut == cut[b])]
+        mates = mates if len(mates) > 1 else r[summary == summary[b]]
+        expected[b] = r[b] - mates.mean() if len(set(mates)) > 1 else 0.0
+    np.testing.assert_allclose(advantages.summary_advantages(r, a, summary, cut), expected, rtol=1e-9, atol=1e-12)
 
 
 def reference(scores, budget, groups, mask, prior, baseline, decay):
