@@ -61,7 +61,15 @@ from pojax.advantages.tables import lookup
 from pojax.advantages.token_baseline import optimal_token_baseline
 from pojax.advantages.tokens import high_entropy_tokens, max_variance_rows, top_advantage_entropy_tokens
 from pojax.advantages.trees import count_edges_once, tree_advantages, tree_and_group_normalize, tree_values
-from pojax.advantages.unified import capped_reference, clip_stability, demonstration_gate, sequence_reference, shaping_stability
+from pojax.advantages.unified import (
+    capped_reference,
+    clip_stability,
+    demonstration_gate,
+    expert_advantages,
+    expert_reference,
+    sequence_reference,
+    shaping_stability,
+)
 
 __all__ = [
     "a_star_value",
@@ -102,6 +110,8 @@ __all__ = [
     "entropy_clip",
     "entropy_signal",
     "episode_and_step_advantages",
+    "expert_advantages",
+    "expert_reference",
     "filter_extremes",
     "filtration_weights",
     "first_marker",

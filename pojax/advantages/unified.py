@@ -14,7 +14,15 @@ from pojax.losses.ratios import beyond, interval
 from pojax.numerics import counts, floating, log_ratio, masked, per_row
 from pojax.reductions import sequence_log_ratio
 
-__all__ = ["capped_reference", "clip_stability", "demonstration_gate", "sequence_reference", "shaping_stability"]
+__all__ = [
+    "capped_reference",
+    "clip_stability",
+    "demonstration_gate",
+    "expert_advantages",
+    "expert_reference",
+    "sequence_reference",
+    "shaping_stability",
+]
 
 
 @writes("stable")
@@ -65,6 +73,32 @@ def sequence_reference(logprobs: Float[ArrayLike, "B T"], old_logprobs: Float[Ar
     logprobs = jax.lax.stop_gradient(floating(logprobs))
     move = sequence_log_ratio(logprobs, jax.lax.stop_gradient(floating(old_logprobs)), mask, mean=True)
     return masked(logprobs - move[:, None], mask)
+
+
+@writes("reference_logprobs")
+@checked()
+def expert_reference(
+    logprobs: Float[ArrayLike, "B T"], old_logprobs: Float[ArrayLike, "B T"], expert: Shaped[ArrayLike, "B"], mask: Mask
+) -> Float[Array, "B T"]:
+    """Reference of a batch of both kinds: the policy itself on rows of experts (likelihood), old_logprobs on the others; 0 where mask is 0.
+
+    expert: 1 on rows with a demonstration. Source: Towards a Unified View of LLM Post-Training, arXiv 2509.04419, table of instances.
+    """
+    own = counts(expert)[:, None]
+    return masked(jnp.where(own, jax.lax.stop_gradient(floating(logprobs)), jax.lax.stop_gradient(floating(old_logprobs))), mask)
+
+
+@checked()
+def expert_advantages(
+    advantages: Float[ArrayLike, "B"], expert: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"], *, value: Hyper = 1.0
+) -> Float[Array, "B"]:
+    """Advantages with `value` on rows of experts, as they are on the others; 0 for rows that are out.
+
+    value 1 makes the unified estimator the likelihood there; another is the weight of the likelihood (beta of HPT).
+    Source: Towards a Unified View of LLM Post-Training, arXiv 2509.04419, table of instances (SFT has advantage 1).
+    """
+    advantages = masked(advantages, inside(groups))
+    return jnp.where(inside(groups) & counts(expert), per_row(value, 1), advantages)
 
 
 @writes("stable")

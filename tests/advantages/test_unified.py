@@ -1,8 +1,10 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from arrays import EX
 
-from pojax import advantages
+from pojax import advantages, losses
 
 GROUPS = np.array([0, 0, 1, 1])
 
@@ -60,3 +62,16 @@ def test_gate_of_prompts_with_one_side_only():
     np.testing.assert_array_equal(keep[:, 0], [1, 1, 1, 1, 0, 1, 0])  # no demonstration: rows stay; nothing sampled: it stays
     value = advantages.demonstration_gate(EX.mask, EX.correct, np.array([0, 1, 0, 1]), GROUPS)
     np.testing.assert_array_equal(value, EX.mask * np.array([[1], [0], [1], [0]]))
+
+
+def test_both_kinds_of_rows_in_one_estimator():
+    """One loss: on rows of experts the gradient is that of the likelihood, on the others that of the ratio."""
+    expert = np.array([0, 1, 0, 1])
+    a = advantages.expert_advantages(EX.rewards, expert, np.array([0, 0, 1, -1]), value=0.5)
+    np.testing.assert_allclose(a, [1.0, 0.5, 0.8, 0.0], rtol=1e-6)
+    reference = advantages.expert_reference(EX.logprobs, EX.old, expert, EX.mask)
+    np.testing.assert_allclose(reference, EX.mask * np.where(expert[:, None], EX.logprobs, EX.old), rtol=1e-6)
+    given = np.repeat(np.asarray(a)[:, None], 3, axis=1)
+    found = jax.grad(lambda x: jnp.sum(EX.mask * losses.unified_policy_gradient(x, reference, given)))(jnp.asarray(EX.logprobs))
+    ratio = np.exp(EX.logprobs - EX.old)
+    np.testing.assert_allclose(found, -EX.mask * given * np.where(expert[:, None], 1.0, ratio), rtol=1e-5)
