@@ -7,7 +7,11 @@ competition sets: PPO's and GRPO's accuracy in up to half the time and with over
 Code: prompts that the reference never solves are kept. beta 0 in V* is the mean there, although its limit is the largest reward.
 Assumed: without a file of values V* is that of the prompt's 8 responses of this iteration, so of the current policy, and no sample is
 saved; the paper's form is the collected one, get_config(v_star="v_star.npz"): V* as a data-set column, one response to 8 times as many
-prompts. It starts from the run that was sampled:
+prompts.
+Names: Q# (arXiv 2502.20548) has the same optimal value per token, from a model of the reference's returns, and guides decoding by it:
+`q_sharp_bernoulli`, `q_sharp_categorical`, `q_sharp_policy`, `q_sharp_loss`; no config, as the sampler runs one model.
+
+The collected form starts from the run that was sampled:
 
     python -m pojax.train --config=configs/sft.py --workdir=/tmp/sft
     python -m pojax.collect --config=configs/a_star_po.py --config.init_from=/tmp/sft --samples=8 --beta=0.5 --out=v_star.npz

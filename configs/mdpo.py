@@ -4,7 +4,8 @@ Against GRPO: several steps on one batch solve a proximal problem, advantage min
 nothing is clipped.
 Paper: exact KL, 10 full-batch steps, advantages standardised over the batch, gamma 0.99 and lambda 0.95 with a critic; on MuJoCo at least
 as good as TRPO and PPO. With one step per batch the divergence has no gradient.
-Code: the inverse step is called kl_coef; q gives the Tsallis form (`mdpo`).
+Code: the inverse step is called kl_coef; q gives the Tsallis form (`tsallis_log`). Exact divergences go in as kl=... (`gaussian_kl`); the
+off-policy form on reparameterised actions, SAC at one setting, is `mdpo_off_policy`.
 Assumed: the divergence is estimated from the sampled tokens; group mean as baseline; t is annealed over 500 iterations.
 Names: MDPO is also a multimodal preference method.
 

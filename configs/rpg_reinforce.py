@@ -4,7 +4,7 @@ Against GRPO: the weight w R + beta c is a constant, the gradient goes through t
 ratio has left the interval in the direction of its weight (algorithm 2). Group mean as baseline.
 Paper: as `rpg`; Qwen3-4B, AIME24 and AIME25, best: RF-UFKL 0.6031, 0.5031; RF-URKL 0.5781, 0.5208; DAPO 0.5740, 0.4740.
 Code: the released actor does not call its REINFORCE loss; that one switches on the sign of the reward. Its hard variant clips the weight
-and drops nothing: `rpg_reinforce_hard`.
+and drops nothing: `rpg_reinforce_hard`. Without any clip: `rpg_reinforce`.
 
     python -m pojax.train --config=configs/rpg_reinforce.py --workdir=/tmp/rpg_reinforce
 """
