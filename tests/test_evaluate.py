@@ -4,6 +4,7 @@ import json
 import shutil
 
 import jax
+import jobs
 import numpy as np
 import pytest
 import runs
@@ -70,3 +71,25 @@ def test_a_response_does_not_depend_on_what_else_is_measured(run):
         seen.append([evaluator.texts(None, rows), np.asarray(rows.tokens)])
     (texts, tokens), (more_texts, more_tokens) = seen
     assert texts == more_texts[:2] and (tokens == more_tokens[:2]).all() and len(set(more_texts)) > 4
+
+
+def test_tasks_with_an_environment_are_played():
+    """A sample is an episode: what stands at mask 0 is what the world answers to the moves before, and verdicts are the world's."""
+    world = ("key_and_door", dict(width=2, height=2, longest=3, validation=3, held_out=4))
+    evaluation = dict(problems=4, samples=8, validation_problems=3, turns=3, action_tokens=1)
+    job = jobs.job(jobs.tiny(task=world, evaluation=evaluation, prompt_tokens=3, response_tokens=5))
+    evaluator, task = Evaluator(job, "held_out", 4, 8), job.tasks["held_out"]
+    at, params = np.arange(evaluator.rows) % 4, job.init().params
+    keys = jax.random.split(jax.random.key(2), evaluator.rows)
+    rows = jax.device_get(evaluator.sample_rows(params, at, keys, np.ones(evaluator.rows)))
+    state, over = task.environment.reset(at), np.zeros(evaluator.rows, bool)
+    total = np.zeros(evaluator.rows)
+    for turn in range(3):
+        np.testing.assert_array_equal(rows.mask[:, 2 * turn], ~over)
+        state, seen, reward, done = task.environment.step(state, rows.tokens[:, [2 * turn]], ~over[:, None])
+        total, over = total + np.where(over, 0.0, reward), over | np.asarray(done)
+        if turn < 2:
+            np.testing.assert_array_equal(rows.tokens[:, 2 * turn + 1], np.where(over, 0, seen[:, 0]))
+            assert not rows.mask[:, 2 * turn + 1].any()
+    np.testing.assert_array_equal(evaluator.verify(at, rows)["correct"], total)
+    assert over.any() and not over.all()  # some gave up, by the end token
