@@ -2,6 +2,7 @@
 
 Against GRPO: many prompts with one response each, the batch's mean reward as the baseline, nothing divided by a standard deviation, the KL
 in the return of the tokens before it; tokens on which trainer and sampler disagree by more than delta have weight 0.
+Paper: none; OpenRLHF's `flash_reinforce` with its `is_correction_gating`.
 Code: the gate may also be the total variation (divergence="tv"), or decide for whole responses (level="sequence"); it is off by default.
 Assumed: KL 1e-3, delta 0.02, clip 0.2, token mean. Here trainer and sampler agree to rounding, so the gate stays open.
 

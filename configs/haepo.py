@@ -2,6 +2,7 @@
 
 Against GRPO: no ratio and no clip. The log-likelihoods of all responses of the optimiser batch, not divided by length, go through one
 softmax; weight moves towards high rewards, held by an entropy bonus and a KL of the softmax to the reference's.
+Paper: bandits, control tasks and a small language-model task; as fast as or faster than PPO, GRPO and DPO. No hyper-parameters were found.
 Assumed: the exact form beyond the softmax (standardised rewards, KL 0.1, entropy 0.01). Short responses dominate the softmax.
 lists="group" takes one softmax per prompt.
 

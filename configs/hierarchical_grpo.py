@@ -2,6 +2,7 @@
 
 Against GRPO: a solver's baseline is the mean of the solvers of the same proposed problem, a proposer's that of the proposers of the whole
 group; nothing is divided by a standard deviation.
+Paper: none; prime-rl's `hierarchical_grpo`.
 Code: solvers are the roles that are compared inside an episode.
 Assumed: clip 0.2, token mean, no KL.
 Shown on: the default task has one kind of response, so a rule declares every fourth response a proposer and the next three its solvers.
