@@ -46,8 +46,9 @@ format: $(VENV)/.test  ## put imports and layout in order
 learns: $(VENV)/.train  ## the learning runs of every config over five seeds
 	@$(BIN)/python -m experiments.learns $(ARGS)
 
-methods: $(VENV)/.train  ## docs/methods.md from the configs, the code and the learning runs
+methods: $(VENV)/.train  ## docs/methods.md and docs/unified_view.md from the configs, the code and the learning runs
 	@$(BIN)/python -m experiments.methods
+	@$(BIN)/python -m experiments.unified_view
 
 objectives: $(VENV)/.train  ## what every objective costs beside its model
 	@$(BIN)/python benchmarks/objectives.py $(ARGS)
