@@ -330,7 +330,6 @@ def test_squared_log_ratios_are_policy_gradients_of_kl_in_the_reward(x64):
         same(loss_gradient(name, data), expected)
     on_policy = data | {"logprobs": data["old_logprobs"]}
     same(loss_gradient("importance_k3", on_policy), loss_gradient("k2", on_policy))
-    same(losses.importance_k3(**read("importance_k3", data)), losses.k3_importance_weighted(**read("k3_importance_weighted", data)))
 
 
 def test_mirror_descent_and_rpg_penalise_one_divergence(x64):

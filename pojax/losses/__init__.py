@@ -21,7 +21,7 @@ from pojax.losses.pairwise_ratio import p3o
 from pojax.losses.q_sharp import q_sharp_bernoulli, q_sharp_categorical, q_sharp_loss, q_sharp_policy
 from pojax.losses.ratio_penalties import absolute_log_ratio, importance_k3
 from pojax.losses.regression import a_star_po, copg, rebel, reg_grpo, step_regression
-from pojax.losses.regularized import k3_importance_weighted, rpg, rpg_clip, rpg_reinforce, rpg_reinforce_clip, rpg_reinforce_hard
+from pojax.losses.regularized import rpg, rpg_clip, rpg_reinforce, rpg_reinforce_clip, rpg_reinforce_hard
 from pojax.losses.sequence_clip import sequence_ppo_clip
 from pojax.losses.sequence_ratio import gmpo, gspo, gspo_token, luspo, vespo
 from pojax.losses.soft_clipping import sapo, spo_simple
@@ -53,7 +53,6 @@ __all__ = [
     "k1_value_k2_gradient",
     "k2",
     "k3",
-    "k3_importance_weighted",
     "k3_value_k2_gradient",
     "listwise_likelihood",
     "luspo",

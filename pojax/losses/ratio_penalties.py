@@ -29,6 +29,6 @@ def importance_k3(
 
     Its gradient is ratio * (logprob - ref_logprob): on samples of the old policy unbiased for the gradient of KL(policy || reference),
     which k3 alone is not. The log-ratio is clamped to [-20, 20].
-    Source: DeepSeek-V3.2, arXiv 2512.02556, unbiased KL estimate; TRL's use_bias_correction_kl.
+    Source: RPG, arXiv 2505.17508 (correction of GRPO's KL term); DeepSeek-V3.2, arXiv 2512.02556; TRL's use_bias_correction_kl.
     """
     return jnp.exp(log_ratio(logprobs, old_logprobs)) * k3(logprobs, ref_logprobs)

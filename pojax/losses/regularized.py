@@ -10,11 +10,10 @@ from jaxtyping import Array, ArrayLike, Float
 
 from pojax.annotations import Hyper
 from pojax.checks import checked
-from pojax.losses.kl import k3
 from pojax.losses.ratios import clipped_surrogate, dual_clipped, interval, token_ratio
 from pojax.numerics import floating, log_ratio, per_row
 
-__all__ = ["k3_importance_weighted", "rpg", "rpg_clip", "rpg_reinforce", "rpg_reinforce_clip", "rpg_reinforce_hard"]
+__all__ = ["rpg", "rpg_clip", "rpg_reinforce", "rpg_reinforce_clip", "rpg_reinforce_hard"]
 
 KINDS = "{fkl, ufkl, rkl, urkl}"
 
@@ -159,15 +158,3 @@ def rpg_reinforce_hard(
     w = jnp.clip(token_ratio(logprobs, old_logprobs), low, high)
     weight = floating(advantages) * w + per_row(beta, 2) * _score(kl, jnp.log(w))
     return -jax.lax.stop_gradient(weight) * floating(logprobs)
-
-
-@checked()
-def k3_importance_weighted(
-    logprobs: Float[ArrayLike, "B T"], old_logprobs: Float[ArrayLike, "B T"], ref_logprobs: Float[ArrayLike, "B T"]
-) -> Float[Array, "B T"]:
-    """GRPO's KL term for samples of another policy: w * k3(logprob, ref), w = exp(logprob - old), differentiable in both factors.
-
-    Unbiased for KL(policy || ref) under the policy that sampled, in value and gradient; k3 alone is not once the policy has moved.
-    With ref_logprobs="old_logprobs" it is w log w - w + 1. Source: RPG, arXiv 2505.17508 (correction of GRPO's KL term).
-    """
-    return token_ratio(logprobs, old_logprobs) * k3(logprobs, ref_logprobs)

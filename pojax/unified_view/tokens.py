@@ -172,7 +172,6 @@ TOKENS = {
     "k3": View("1", "1", "pi_ref / pi - 1", lambda a: (1.0, 1.0, jnp.expm1(_to_reference(a)))),
     "k1_value_k2_gradient": View("1", "1", "log(pi_ref / pi)", lambda a: (1.0, 1.0, _to_reference(a))),
     "k3_value_k2_gradient": View("1", "1", "log(pi_ref / pi)", lambda a: (1.0, 1.0, _to_reference(a))),
-    "k3_importance_weighted": View("1", "r", "log(pi_ref / pi)", lambda a: (1.0, a.r, _to_reference(a))),
     "importance_k3": View("1", "r", "log(pi_ref / pi)", lambda a: (1.0, a.r, _to_reference(a))),
     "absolute_log_ratio": View("1", "1", "-sign(log r)", lambda a: (1.0, 1.0, -jnp.sign(a.d))),
 }  # fmt: skip

@@ -56,7 +56,7 @@ def test_card_gradients():
 
 
 def test_card_of_the_corrected_penalty():
-    value = losses.k3_importance_weighted(EX.logprobs, EX.old, EX.old)  # the paper's reference is the old policy
+    value = losses.importance_k3(EX.logprobs, EX.old, EX.old)  # the paper's reference is the old policy
     np.testing.assert_allclose(jnp.sum(WEIGHTS * value), 0.648385, rtol=1e-5)
 
 
@@ -130,8 +130,8 @@ def test_differentiable_form_in_double_precision(x64, kl):
     np.testing.assert_allclose(losses.rpg(x, old, r, beta=0.3, kl=kl), -w * r + 0.3 * penalty, rtol=1e-9)
     assert_gradient(lambda x: losses.rpg(x, old, r, beta=0.3, kl=kl), x)
     weighted = w * (np.exp(EX.ref - x) - 1 + x - EX.ref)
-    np.testing.assert_allclose(losses.k3_importance_weighted(x, old, EX.ref), weighted, rtol=1e-9)
-    assert_gradient(lambda x: losses.k3_importance_weighted(x, old, EX.ref), x)
+    np.testing.assert_allclose(losses.importance_k3(x, old, EX.ref), weighted, rtol=1e-9)
+    assert_gradient(lambda x: losses.importance_k3(x, old, EX.ref), x)
 
 
 def test_bound_of_released_code():
