@@ -137,13 +137,13 @@ def tree_advantages(
 def count_edges_once(
     keep: Mask, node: Int[ArrayLike, "B T"], tree: Int[ArrayLike, "B"], groups: Int[ArrayLike, "B"]
 ) -> Float[Array, "B T"]:
-    """Clear the tokens of an edge in every row but the first that holds it: an edge is one training sample.
+    """Clear the tokens of an edge in every row but the first that keeps some of them: an edge is one training sample.
 
     The context of an edge is the same in all its rows, and so is its gradient. Tokens on no edge (node -1) are cleared.
     Source: SPO-tree, arXiv 2505.23564, section 3.2 (every edge is one sample, its prefix the prompt).
     """
     kept = masked(keep, keep)
-    return jnp.where(_tree(node, tree, groups, jnp.ones(kept.shape, bool)).owned, kept, 0.0)
+    return jnp.where(_tree(node, tree, groups, kept).owned, kept, 0.0)
 
 
 @checked(epsilon="[0, inf)", ddof="{0, 1}", intra="[0, inf)", inter="[0, inf)")

@@ -22,6 +22,8 @@ def test_values_and_edges():
     keep = np.asarray(advantages.count_edges_once(WHERE, NODE, ONE, ONE))
     np.testing.assert_array_equal(keep[:, :2], [[1, 1], [0, 0], [1, 1], [0, 0], [1, 1]])
     np.testing.assert_array_equal(keep[:4, 2:], np.ones((4, 2)))
+    cleared = WHERE * np.array([[0], [1], [1], [1], [1]])  # a filter took the first row: its neighbour stands for their edge
+    np.testing.assert_array_equal(advantages.count_edges_once(cleared, NODE, ONE, ONE)[:2], [[0, 0, 0, 0], [1, 1, 1, 1]])
     edges = a[:, [0, 2]][(keep[:, [0, 2]] > 0) & (a[:, [0, 2]] != 0)]
     np.testing.assert_allclose(edges, [0.5, -0.5, 0.5, -0.5], rtol=1e-5)  # edges without credit are exactly 0
     std = np.asarray(advantages.tree_advantages(REWARDS, NODE, ONE, ONE, WHERE, form="std"))
