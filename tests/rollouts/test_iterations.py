@@ -1,6 +1,7 @@
 """Every arrangement that goes on from inside rows, in a whole iteration: bound, collected, learned from; judged in JAX and on the host."""
 
 import dataclasses
+import re
 
 import jax
 import jobs
@@ -46,10 +47,10 @@ METHODS = {
         advantages=[("budget_advantages", dict(groups="thinking")), ("summary_advantages", {})],
     ),
 }
-ON_THE_HOST = ("vine", "tree", "turn_tree", "budget_cuts_and_summaries")
+ON_THE_HOST = ("vine", "turn_tree")
 
 
-def made(name, host=False):
+def made(name, host=False, devices=1):
     """The job of a method; the task has an environment, and where host no verifier in JAX."""
     config = jobs.tiny(method=jobs.GROUP | dict(rewards=WEIGHTS) | METHODS[name], response_tokens=6)
     real = build.make_task
@@ -60,7 +61,7 @@ def made(name, host=False):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "make_task", changed)
-        return jobs.job(config)
+        return jobs.job(config, devices)
 
 
 def iterate(job):
@@ -93,6 +94,21 @@ def test_a_host_verifier_gives_the_same(name):
     assert metrics["policy/ran"] == 1
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(batch), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4, err_msg=jax.tree_util.keystr(path))
+
+
+def test_four_devices_give_the_same_and_share_the_work():
+    """Rows go on where they are: no device computes the rows of the others, or is sent their cache."""
+    rollouts, programs = {}, {}
+    for devices in (1, 4):
+        job = made("vine", devices=devices)
+        learner, state = job.phases[-1].learner, job.init()
+        programs[devices] = learner.collect.lower(state, learner.hyper).compile()
+        rollouts[devices] = jax.tree.map(np.array, programs[devices](state, learner.hyper)[0])
+    for a, b in zip(jax.tree.leaves(rollouts[4]), jax.tree.leaves(rollouts[1]), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    assert programs[4].cost_analysis()["flops"] < 0.5 * programs[1].cost_analysis()["flops"]
+    sent = re.findall(r"= \w+\[([\d,]*)\]\S* (?:all-gather|collective-permute|all-to-all)\(", programs[4].as_text())
+    assert sent and max(shape.count(",") + 1 for shape in sent) < 4  # keys and values of rows have four axes
 
 
 @pytest.mark.parametrize(
