@@ -34,7 +34,7 @@ def test_renames_schedules_fields_and_rules_are_shown():
     losses = [("ppo_clip", dict(epsilon=schedule, scale=[0.5, "format"], where="mask"))]
     method = jobs.GROUP | dict(losses=losses, advantages=[("group_center", dict(groups="difficulty"))], every=2, after=3, minibatches=2)
     explained = text(jobs.tiny(method=method))
-    assert "advantages <- group_center(rewards, groups=difficulty)" in explained
+    assert "advantages <- group_center(rewards, groups=difficulty; singles='zero')" in explained
     assert (
         "+ 0.5 * format * token_mean(mask) * ppo_clip(logprobs, old_logprobs, advantages; epsilon=linear(start=0.4, end=0.2, steps=10))"
         in explained
