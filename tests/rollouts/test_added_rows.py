@@ -212,7 +212,7 @@ def test_the_sampler_of_the_rollout_corrections_differs_from_the_learner():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_an_iteration_keeps_the_shapes_of_the_state(name):
     """Abstractly: a leaf that changed would make the second iteration compile again."""
-    made = jobs.job(jobs.tiny(name, **({} if name == "one_token_rollout" else {"method__minibatches": 1})))
+    made = jobs.job(jobs.tiny(name, **({} if name in ("one_token_rollout", "hpt") else {"method__minibatches": 1})))
     learner, before = made.phases[-1].learner, jax.eval_shape(made.init)
     after, _ = jax.eval_shape(learner.iteration, before, learner.hyper)
     assert jax.tree.structure(after) == jax.tree.structure(before)
@@ -233,7 +233,7 @@ def iterate(name, steps=2, **changes):
 
 def test_hybrid_training_learns_solutions_while_nothing_is_solved():
     """Prompts weigh the same; of those that are not solved the loss is the likelihood of the solution, with the ratio 1 of its own."""
-    made, _, seen = iterate("hpt", steps=1, method__minibatches=1)
+    made, _, seen = iterate("hpt", steps=1)
     metrics, moved = seen[0]
     assert moved > 1e-4
     rewards = metrics["rows"]["rewards"].reshape(-1, ROWS)
