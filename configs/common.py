@@ -50,12 +50,13 @@ def tiny():
 def micro():
     """For comparing many methods over seeds: a 2-layer decoder of width 64 sorts three or four digits; a run takes seconds."""
     config = tiny()
-    config.task = ("sorting", dict(shortest=3, longest=4))
+    config.task = ("sorting", dict(shortest=3, longest=4, validation=64, held_out=256))
     config.model = ("qwen2", dict(hidden=64, layers=2, heads=2, kv_heads=1, mlp=192, tie_embeddings=True))
     config.batch_prompts = 32
     config.prompt_tokens = 5
     config.response_tokens = 6  # the longest answer ends one token before the limit
     config.optimizer = ("adamw", dict(learning_rate=("warmup_cosine", dict(peak=5e-4, warmup=20, steps=250, end=5e-5))))
+    config.evaluation = dict(problems=256, samples=8, validation_problems=64)
     config.warm_start = dict(config.warm_start) | dict(steps=100)
     config.run.steps = 250
     return config
