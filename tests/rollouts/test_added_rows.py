@@ -17,7 +17,7 @@ INNER = ("independent", dict(samples=4))
 ROWS = 5  # of a block: four sampled ones and the added one
 CONFIGS = (
     *("rollout_correction_icepop", "rollout_correction_sequence", "rollout_correction_geometric", "rollout_correction_bypass"),
-    *("rft", "pf_ppo", "chord", "hpt", "one_token_rollout", "aepo", "repo_replay"),
+    *("rollout_correction_bypass_reinforce", "rft", "pf_ppo", "chord", "hpt", "one_token_rollout", "aepo", "repo_replay"),
 )
 
 
@@ -212,7 +212,11 @@ def test_the_sampler_of_the_rollout_corrections_differs_from_the_learner():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_an_iteration_keeps_the_shapes_of_the_state(name):
     """Abstractly: a leaf that changed would make the second iteration compile again."""
-    made = jobs.job(jobs.tiny(name, **({} if name in ("one_token_rollout", "hpt") else {"method__minibatches": 1})))
+    made = jobs.job(
+        jobs.tiny(
+            name, **({} if name in ("one_token_rollout", "hpt", "rollout_correction_bypass_reinforce") else {"method__minibatches": 1})
+        )
+    )
     learner, before = made.phases[-1].learner, jax.eval_shape(made.init)
     after, _ = jax.eval_shape(learner.iteration, before, learner.hyper)
     assert jax.tree.structure(after) == jax.tree.structure(before)
