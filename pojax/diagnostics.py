@@ -78,10 +78,9 @@ def rollout_metrics(
     for name in components:
         value = jnp.asarray(fields[name])
         if value.ndim in (1, 2):
-            per_token = value.shape == tokens.shape  # further axes of other sizes (turns, budgets) are averaged
-            metrics[f"components/{name}"] = (
-                _mean(value, tokens) if per_token else _mean(jnp.mean(value.reshape(value.shape[0], -1), 1), is_in)
-            )
+            if value.ndim == 2 and value.shape != tokens.shape:  # an axis of turns or budgets
+                value = jnp.mean(value, axis=1)
+            metrics[f"components/{name}"] = _mean(value, is_in if value.ndim == 1 else tokens)
     if "truncated" in fields:
         metrics["truncated"] = _mean(fields["truncated"], is_in)
     if "old_entropy" in fields:

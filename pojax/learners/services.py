@@ -258,7 +258,8 @@ def abstract_arrangement(source: Source, sizes: dict[str, int]) -> Callable[[Bou
         zeros = jnp.zeros((n, length), dtype)
         samples = Samples(zeros.astype(jnp.int32), zeros > 0, jnp.ones(n, bool), zeros, zeros, zeros if source.entropy else None)
         nothing = jnp.zeros((), jnp.int32)
-        return (samples, Held(None, None, samples, jnp.zeros(n, jnp.int32), nothing, nothing)) if hold else samples
+        no: Any = None  # what only the sampler looks at
+        return (samples, Held(no, no, samples, jnp.zeros(n, jnp.int32), nothing, nothing)) if hold else samples
 
     def draw(keys: Any, prompts: Prompts, *, temperature: Any, limits: Any = None, forced: Any = None, hold: bool = False) -> Any:
         return rows(keys, hold, "sample", temperature=temperature, limits=limits, forced=forced)

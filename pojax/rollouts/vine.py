@@ -65,15 +65,14 @@ def vine(
     first = jnp.arange(indices.shape[0]) * samples
     table = [repeat_rows(worth(1, first, jnp.zeros_like(first), jnp.ones(first.shape, bool)), samples)[:, None]]
     if max_cuts > 1:
-        later = jnp.arange(1, max_cuts)
-        at = begins[:, None, :] & (number[:, None, :] == later[:, None])  # [n, cuts, T]
+        at = begins[:, None, :] & (number[:, None, :] == jnp.arange(1, max_cuts)[:, None])  # [n, cuts, T]
         exists = jnp.any(at, axis=2)
         parents = repeat_rows(jnp.arange(n), max_cuts - 1)
         found = worth(2, parents, jnp.argmax(at, axis=2).reshape(-1), exists.reshape(-1)).reshape(n, -1)
         table.append(jnp.where(exists, found, 0.0))
-    value = jnp.concatenate(table, axis=1)
-    unknown = jnp.any(jnp.isnan(value), axis=1)
-    values = jnp.take_along_axis(jnp.where(jnp.isnan(value), 0.0, value), jnp.clip(segment, 0, max_cuts - 1), axis=1)
+    known = jnp.concatenate(table, axis=1)
+    unknown = jnp.any(jnp.isnan(known), axis=1)
+    values = jnp.take_along_axis(jnp.where(jnp.isnan(known), 0.0, known), jnp.clip(segment, 0, max_cuts - 1), axis=1)
     values = jnp.where(segment >= max_cuts, jnp.nan, jnp.where(segment >= 0, values, 0.0))
     groups = jnp.where(unknown, -1, rollout.groups)
     return dataclasses.replace(rollout, groups=groups, values=values, labels={**rollout.labels, "segment": segment})
