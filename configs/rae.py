@@ -15,10 +15,9 @@ from configs import common
 
 def get_config(preset="tiny"):
     config = common.base(preset)
-    config.batch_prompts *= 8
     config.method = dict(
         curricula=("uniform", {}),
-        rollouts=("independent", dict(samples=1)),
+        rollouts=("independent", dict(samples=8)),
         rewards=[("weighted_sum", dict(weights=dict(correct=1.0)))],
         advantages=[("role_center", dict(roles="difficulty", role_baselines="averages.value", decay=0.95))],
         losses=[("policy_gradient", {})],

@@ -59,6 +59,8 @@ def mixed_value_at_risk(
 
     A = -(1 + weight) * max(low - R, 0) + max(R - low, 0) - max(R - high, 0) + low - high, the same for all rows of the bundle: never above
     0, and 0 from the upper quantile on, so it only pushes down; rows with bundle -1 have 0.
+    A baseline leaves the expected gradient as it is: `("group_center", dict(rewards="advantages"))` behind it subtracts the mean over
+    each prompt's responses, which is the released code's option of a mean over the bundles of the same prompts.
     low, high: the quantiles of the scores, such as those of the tracker `running_quantiles`; where they are not given, or `started` is 0,
     those of this batch at the levels `lower` and `upper`. weight: how much more the lower tail counts than the middle.
     Source: RiskPO, arXiv 2510.00911, theorem 1 applied to both parts of the mixed value-at-risk.
