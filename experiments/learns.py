@@ -86,14 +86,33 @@ def warm_folder(preset: str, seed: int, runs: pathlib.Path) -> pathlib.Path:
     return runs / f"warm-{preset}-{seed}"
 
 
+@functools.cache
+def measure(preset: str) -> Evaluator:
+    """Held-out pass@1 on a preset, compiled once for all arms of a process."""
+    config = load(REFERENCE, preset, 0)
+    return Evaluator(build(config, say=lambda line: None), "held_out", config.evaluation.problems, config.evaluation.samples, greedy=False)
+
+
+@functools.cache
+def warmed(preset: str, seed: int, runs: pathlib.Path) -> tuple[Any, float]:
+    """Parameters and pass@1 of a warm start."""
+    job = build(load(REFERENCE, preset, seed), say=lambda line: None)
+    target = {"policy": jax.eval_shape(job.init).params["policy"]}
+    params = checkpointing.load_params(warm_folder(preset, seed, runs) / "checkpoints", target, say=lambda line: None)
+    evaluator = measure(preset)
+    evaluator.seed = seed
+    return params, evaluator(params).pass_at_1
+
+
 def run_arm(arm: str, preset: str, seeds: int, steps: int | None, runs: pathlib.Path) -> list[dict[str, Any]]:
     """All seeds of one method from their warm starts -> rows. The method is compiled once: seeds differ in the state alone."""
     config = configs.override(load(arm, preset, 0), {"warm_start": None})
     job = build(config, say=lambda line: None)
-    learner, evaluator = job.phases[-1].learner, Evaluator(job, "held_out", config.evaluation.problems, config.evaluation.samples)
+    learner, evaluator = job.phases[-1].learner, measure(preset)
     if learner.iteration is None:
         raise ConfigError(f"configs/{arm}.py: its task verifies on the host, allowed: tasks with verify_tokens")
     iteration, number = learner.iteration, steps or config.run.steps
+    start = jax.jit(lambda key: states.build_state(key, job.program, job.model))
 
     @jax.jit
     def advance(state: Any, hyper: Any) -> Any:
@@ -101,15 +120,12 @@ def run_arm(arm: str, preset: str, seeds: int, steps: int | None, runs: pathlib.
 
     rows = []
     for seed in range(seeds):
-        folder, started = warm_folder(preset, seed, runs), time.perf_counter()
-        state = states.init_state(seed, job.program, job.model, job.layout)
-        target = checkpointing.abstract({"policy": state.params["policy"]})
-        warm = checkpointing.load_params(folder / "checkpoints", target, say=lambda line: None)
+        started, (warm, before) = time.perf_counter(), warmed(preset, seed, runs)
+        state = start(jax.random.key(seed))
         state = states.recopy(dataclasses.replace(state, params={**state.params, **warm}), job.program)
-        evaluator.seed = seed
-        before = evaluator(state.params).pass_at_1
         state = advance(state, learner.hyper)
         finite = all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(state.params))
+        evaluator.seed = seed
         after = evaluator(state.params).pass_at_1
         seconds = round(time.perf_counter() - started, 1)
         rows.append({"seed": seed, "steps": number, "before": before, "after": after, "finite": finite, "seconds": seconds})

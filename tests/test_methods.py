@@ -5,12 +5,14 @@ import inspect
 import os
 
 import jax
+import jobs
 import numpy as np
 import pytest
 import runs
 
 from experiments import learns, methods
 from pojax import build, train
+from pojax import config as configs
 from pojax.config import override
 from pojax.losses import aggregations
 
@@ -47,13 +49,52 @@ def test_config_binds_and_traces(name):
     assert any(key.endswith("/loss") for key in metrics)
 
 
+TODAY = rotation(datetime.date.today().toordinal())
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", rotation(datetime.date.today().toordinal()))
-def test_config_runs(name, tmp_path):
-    """Two iterations through the whole loop; parameters stay finite."""
-    with runs.on_devices(1):
-        summary = train.run(override(small(name), {"run.steps": 2, "run.checkpoint_every": 0}), tmp_path, say=lambda line: None)
+@pytest.mark.parametrize("name", TODAY)
+def test_config_runs_and_goes_on(name, tmp_path):
+    """Two iterations through the whole loop; a method with tables ends in the same bits when it is stopped between them."""
+    config = override(small(name), {"run.steps": 2, "run.checkpoint_every": 1})
+
+    def run(steps, folder):
+        with runs.on_devices(1):
+            return train.run(override(config, {"run.steps": steps}), tmp_path / folder, say=lambda line: None)
+
+    summary = run(2, "whole")
     assert summary["finished"] and np.isfinite(summary["pass_at_1_after"])
+    if methods.bound(name).trackers:
+        run(1, "stopped")
+        assert run(2, "stopped")["state_sha256"] == summary["state_sha256"]
+
+
+def with_micro_batches(config, number):
+    """The config with every update in so many pieces and plain gradient descent, which shows a difference as large as it is."""
+    method = configs.plain(config.method)
+    for update in method.get("updates", [method]):
+        update |= {"microbatches": number, "optimizer": ("sgd", dict(learning_rate=0.1))}
+    return override(config, {"method": method})
+
+
+DRAWS_IN_THE_LOSS = ()  # configs whose losses draw random numbers by row: pieces of a batch draw other ones
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in TODAY if name not in DRAWS_IN_THE_LOSS])
+def test_micro_batches_do_not_change_the_update(name):
+    """One iteration on one batch with the updates in one and in two pieces: the same parameters."""
+    after = {}
+    for number in (1, 2):
+        learner = (job := jobs.job(with_micro_batches(small(name), number))).phases[-1].learner
+        state = job.init()
+        before = jax.device_get(state.params)
+        batch, _ = learner.collect(state, learner.hyper)
+        state, _ = learner.train_step(state, batch, learner.hyper)
+        after[number] = jax.device_get(state.params)
+    moved = jobs.leaves(jax.tree.map(np.subtract, after[1], before))
+    apart = jobs.leaves(jax.tree.map(np.subtract, after[1], after[2]))
+    assert np.linalg.norm(apart) <= 1e-3 * np.linalg.norm(moved) + 1e-7
 
 
 def test_page_of_methods_is_that_of_the_code():
