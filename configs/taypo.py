@@ -4,8 +4,8 @@ Against GRPO: the first order is the surrogate without clip; the second adds pro
 leaves out when the policy has moved.
 Paper: order 2 at least as good as order 1 in distributed Atari agents with stale actors. Trained by a critic there; here advantages of the
 group, so the terminal form: one advantage for the whole response, no discount.
-Assumed: order 2, gamma 1; two minibatches: nothing is clipped, and far from the old policy (sum of ratios minus 1 beyond 1) the second
-order turns the gradient round.
+Assumed: order 2, gamma 1; two epochs of full batches: nothing is clipped, and far from the old policy (sum of ratios minus 1 below
+-1) the second order turns the gradient round.
 
     python -m pojax.train --config=configs/taypo.py --workdir=/tmp/taypo
 """
@@ -22,6 +22,6 @@ def get_config(preset="tiny"):
         advantages=[("group_normalize", {})],
         losses=[("taypo", dict(order=2))],
         aggregate="sequence_mean_token_sum",
-        minibatches=2,
+        epochs=2,
     )
     return config
