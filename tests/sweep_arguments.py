@@ -1,4 +1,4 @@
-"""Arguments by their names for the sweeps of test_pure_stages.py: add here what a new public function of a pure stage reads.
+"""Arguments by their names for the sweeps in sweep.py: add here what a new public function of a pure stage reads.
 
 ARGUMENTS: data; HYPERS: hyper-parameters without a default, or whose default is not interesting; TABLES: the tables of trackers.
 """
@@ -95,6 +95,7 @@ ARGUMENTS = {
     "importance": RNG.uniform(0.5, 2, (6, 4)),
     "values": RNG.normal(size=(6, 4)),
     "selected": np.array([1, 0, 1, 1, 0, 1]),
+    "multiplicity": np.array([2.0, 1.0, 0.0, 3.0, 2.0, 0.0]),
     "filtration": np.array([0.5, 0.3, 0.4, 0.0, 0.6, 0.2]),
     "expert": np.array([1, 0, 0, 0, 1, 0]),
     "retempered": np.array([0, 0, 1, 0, 1, 1]),
