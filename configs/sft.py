@@ -1,5 +1,7 @@
 """SFT, supervised fine-tuning (the floor of every comparison): the likelihood of the worked solutions of the training split.
 
+Nothing is sampled. The warm start of every other config is this method.
+
     python -m pojax.train --config=configs/sft.py --workdir=/tmp/sft
 """
 
