@@ -124,6 +124,6 @@ def project_to_order(
         return (carry[0] < MOST_ITERATIONS) & (carry[4] > tolerance)
 
     zeros, one = jnp.zeros(ordered.shape, centred.dtype), jnp.ones((), centred.dtype)
-    start = (jnp.int32(0), zeros, zeros, one, jnp.asarray(jnp.inf, centred.dtype))
+    start: tuple[Array, ...] = (jnp.int32(0), zeros, zeros, one, jnp.asarray(jnp.inf, centred.dtype))
     z, scale = primal(jax.lax.while_loop(going, iterate, start)[1])
     return jnp.where(group_sum(centred**2, groups) > 0.0, scale * z, 0.0)

@@ -44,7 +44,7 @@ def retempered(
     fresh, index = inner(key=jax.random.fold_in(key, 0), indices=indices), indices[:chosen]
     again = independent(jax.random.fold_in(key, 1), index, render, sample, verify, samples=fresh.block, temperature=temperature)
     if anchor == "policy":
-        assert again.rollout_logprobs is not None
+        assert again.rollout_logprobs is not None and again.truncated is not None
         ones = jnp.ones(again.tokens.shape[0], jnp.result_type(float))
         drawn = Samples(again.tokens, again.mask, ~again.truncated, again.rollout_logprobs, again.rollout_logprobs)
         own = jnp.where(again.mask, evaluate(render(index), drawn, ones), 0.0)

@@ -92,7 +92,7 @@ def mark_added(fresh: Rollout, added: Rollout, name: str) -> tuple[Rollout, Roll
     kept = {"sampled": flag} | fresh.components | {name: 0.0 * flag}
     blanks = {n: fill(x, rows, 0) for n, x in kept.items()}
     given = {n: x for n, x in added.components.items() if n in kept}
-    pools = fresh.labels.get("pools", fresh.groups)
+    pools: Any = fresh.labels.get("pools", fresh.groups)
     offset = jnp.maximum(jnp.max(pools), jnp.max(fresh.groups)) + 1
     labels = {n: fill(x, rows, -1) for n, x in fresh.labels.items()} | {"pools": jnp.where(added.groups < 0, -1, added.groups + offset)}
     added = dataclasses.replace(added, **changes[1], components=blanks | given | {name: jnp.ones(rows, flag.dtype)}, labels=labels)
