@@ -48,7 +48,7 @@ from pojax.advantages.prefixes import prefix_advantages, staged_advantages
 from pojax.advantages.process import process_normalize
 from pojax.advantages.rejection import reject_divergent, veto_improbable
 from pojax.advantages.relative_difficulty import relative_difficulty
-from pojax.advantages.resampling import filter_extremes, filtration_weights, resample
+from pojax.advantages.resampling import filter_extremes, filtration_weights, resample, resampled_normalize
 from pojax.advantages.returns import token_returns
 from pojax.advantages.risk import bundle_prompts, mixed_value_at_risk, mixed_value_at_risk_by_bundle
 from pojax.advantages.roles import role_center
@@ -160,6 +160,7 @@ __all__ = [
     "relative_difficulty",
     "remax",
     "resample",
+    "resampled_normalize",
     "rescale_to_informative",
     "role_center",
     "same_response",

@@ -9,10 +9,10 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from pojax.annotations import Hyper, Mask, RandomKey, writes
 from pojax.checks import checked
-from pojax.groups import group_max, group_min, group_rank, group_size, group_sum, inside, whole_batch
+from pojax.groups import all_equal, group_max, group_min, group_rank, group_size, group_sum, inside, whole_batch
 from pojax.numerics import floating, masked, per_row
 
-__all__ = ["filter_extremes", "filtration_weights", "resample"]
+__all__ = ["filter_extremes", "filtration_weights", "resample", "resampled_normalize"]
 
 SMALLEST_WEIGHT = 1e-8  # of the released code
 
@@ -62,6 +62,32 @@ def resample(key: RandomKey, filtration: Float[ArrayLike, "B"], groups: Int[Arra
     drawn = jax.random.categorical(key, jax.lax.stop_gradient(logits), axis=1)
     draws = is_in & jnp.any(allowed, axis=1)
     return jax.ops.segment_sum(floating(draws), drawn, num_segments=groups.shape[0])
+
+
+@checked(epsilon="[0, inf)", ddof="{0, 1}")
+def resampled_normalize(
+    rewards: Float[ArrayLike, "B"],
+    multiplicity: Float[ArrayLike, "B"],
+    groups: Int[ArrayLike, "B"],
+    *,
+    epsilon: Hyper = 1e-6,
+    ddof: int = 1,
+) -> Float[Array, "B"]:
+    """`group_normalize` of the resampled batch: (r_b - mean_g) / (std_g + epsilon), each response counted as often as it was drawn.
+
+    epsilon is in units of reward. Exactly zero where all that was drawn of a group has one reward, for responses that were not drawn, and
+    for rows that are out. Raises ValueError for ddof other than 0 and 1.
+    Source: PF-PPO, arXiv 2409.06957, whose critic learns from the resampled responses; GRPO, arXiv 2402.03300, section 4.1.2 (statistics).
+    """
+    times = masked(multiplicity, inside(groups))
+    drawn = times > 0.0
+    members, rewards = jnp.where(drawn, jnp.asarray(groups), -1), masked(rewards, drawn)
+    number = group_sum(times, members)
+    centered = rewards - group_sum(times * rewards, members) / jnp.maximum(number, 1.0)
+    centered = jnp.where(drawn & ~all_equal(rewards, members), centered, 0.0)
+    variance = group_sum(times * centered**2, members) / jnp.maximum(number - ddof, 1.0)
+    flat = variance == 0.0  # double where: the square root has an infinite gradient at 0
+    return jnp.where(flat, 0.0, centered / jnp.where(flat, 1.0, jnp.sqrt(jnp.where(flat, 1.0, variance)) + per_row(epsilon, 1)))
 
 
 @writes("keep")

@@ -95,3 +95,22 @@ def test_hard_filter():
     assert rows("best_worst") == [1, 2, 4, 7]
     seen = {tuple(rows("best_random", key)) for key in range(40)}
     assert seen == {tuple(sorted((1, other, 4, 5, 7))) for other in (0, 2, 3)}
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_normalised_among_what_was_drawn(x64, ddof):
+    """The same as GRPO's advantages of the batch in which every response stands as often as it was drawn."""
+    rng = np.random.default_rng(0)
+    groups, times = rng.permutation(np.repeat([3, 0, 7, -1], 5)), rng.integers(0, 4, 20).astype(float)
+    rewards = np.where(groups < 0, np.nan, rng.uniform(size=20))
+    rows = np.repeat(np.arange(20), np.where(groups < 0, 0, times).astype(int))
+    expected = np.zeros(20)
+    for g in (3, 0, 7):
+        x = rewards[rows[groups[rows] == g]]
+        for b in np.flatnonzero((groups == g) & (times > 0)):
+            expected[b] = (rewards[b] - x.mean()) / (x.std(ddof=ddof) + 1e-3)
+    value = advantages.resampled_normalize(rewards, times, groups, epsilon=1e-3, ddof=ddof)
+    np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(advantages.resampled_normalize(np.array([0.7, 0.7, 1.0]), np.array([5.0, 2, 0]), np.zeros(3, int)), 0)
+    smooth = np.array([1.0, 2, 0, 1])
+    assert_gradient(lambda r: advantages.resampled_normalize(r, smooth, ONE, epsilon=1e-3, ddof=ddof), REWARDS)

@@ -214,7 +214,7 @@ def test_an_iteration_keeps_the_shapes_of_the_state(name):
     """Abstractly: a leaf that changed would make the second iteration compile again."""
     made = jobs.job(
         jobs.tiny(
-            name, **({} if name in ("one_token_rollout", "hpt", "rollout_correction_bypass_reinforce") else {"method__minibatches": 1})
+            name, **({} if name in ("one_token_rollout", "hpt", "pf_ppo", "rollout_correction_bypass_reinforce") else {"method__minibatches": 1})
         )
     )
     learner, before = made.phases[-1].learner, jax.eval_shape(made.init)
