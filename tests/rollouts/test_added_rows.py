@@ -212,11 +212,7 @@ def test_the_sampler_of_the_rollout_corrections_differs_from_the_learner():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_an_iteration_keeps_the_shapes_of_the_state(name):
     """Abstractly: a leaf that changed would make the second iteration compile again."""
-    made = jobs.job(
-        jobs.tiny(
-            name, **({} if name in ("one_token_rollout", "hpt", "pf_ppo", "rollout_correction_bypass_reinforce") else {"method__minibatches": 1})
-        )
-    )
+    made = jobs.job(jobs.tiny(name))
     learner, before = made.phases[-1].learner, jax.eval_shape(made.init)
     after, _ = jax.eval_shape(learner.iteration, before, learner.hyper)
     assert jax.tree.structure(after) == jax.tree.structure(before)
