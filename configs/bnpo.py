@@ -3,7 +3,7 @@
 The centred reward is divided by the density of a Beta law that is fitted to the success rates of the batch.
 
 One rule that reads rewards and groups, without state: with alpha = beta = 1 it is REINFORCE with the group mean, with alpha = beta = 3/2
-GRPO up to a constant.
+GRPO up to a constant. Several rewards are decomposed by `beta_normalize_each`.
 Paper: 16 responses to 32 prompts, clip 0.2 and 0.28, dual clip 10, token sums averaged over responses, no KL,
 learning rate 1e-6.
 Names: TRL's loss_type="bnpo" is a token mean over the local batch and has nothing to do with this advantage.

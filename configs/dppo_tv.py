@@ -4,6 +4,7 @@ Against GRPO: the clip on the ratio stops rare tokens early and lets frequent on
 between "this token" and "another" has grown too much. The old policy is the sampler itself; the ratio is a constant, capped at 20.
 Paper: threshold 0.15, cap 20, group-standardised advantages.
 Code: verl's default cap is 3, so 20 must be set there; prime-rl's default loss has the same gate (configs/prime_rl.py).
+`divergence_gated` takes a divergence over the sampler's most likely tokens (`top_k_tv`) instead.
 Names: not Diffusion Policy Policy Optimization, nor D-PPO (d_ppo), nor the delay-adapted DAPPO.
 
     python -m pojax.train --config=configs/dppo_tv.py --workdir=/tmp/dppo_tv

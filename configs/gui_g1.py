@@ -2,6 +2,7 @@
 
 Against GRPO: advantages are centred only, token losses are divided by a constant budget, and small targets weigh more. The reward of its
 task is `box_reward`: hit, a quarter of the IoU, an eighth of the agreement of the edges.
+`box_hit`, `box_iou` and `box_edges` are its parts.
 Paper: 8 responses, temperature 0.9, learning rate 1e-6, budget 64 tokens, no KL; ScreenSpot 90.3. Here the budget is the
 preset's, and the column `difficulty` stands for the target's size.
 Code: reads the weight from a column of the data set (scale="<column>"); an overlap of one pixel counts as none (min_overlap=1).

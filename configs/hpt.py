@@ -8,6 +8,8 @@ GRPO 43.1, SFT then GRPO 46.5, LUFFY 49.8, HPT 52.7.
 Code: the gate compares the number of right responses (form="code"). Two terms: the sum over all tokens of the sampled rows divided by the
 padded length alone, so that its scale grows with the batch, and the mean over the tokens of the solutions: unified_policy_gradient with
 reference_logprobs="old_logprobs", where="sampled", aggregate="token_sum", scale 1 / length; negative_log_likelihood with where="expert".
+The other rows of the paper's table are fields for the same loss: `capped_reference` (CISPO), `sequence_reference` (GSPO), `clip_stability`
+(PPO), `shaping_stability` and the loss `shaped_policy` (LUFFY).
 Assumed: within a prompt all tokens weigh the same. One update for each rollout: parts of this small batch have too few prompts for an
 unclipped ratio (the paper's minibatches have 64).
 

@@ -4,6 +4,7 @@ Against GRPO: no clip; tokens whose probability moved by more than 0.2 in the ad
 1e-3 times the square of its log-ratio to the sampler.
 Paper: none, the loss is documented in the project; thresholds 0.2 and 0.2, square 1e-3.
 Code: the documentation bounds the ratio, the code does not.
+Its loss for distillation is `prime_rl_ref_kl`.
 Assumed: advantages are those of the group, not standardised.
 
     python -m pojax.train --config=configs/prime_rl.py --workdir=/tmp/prime_rl

@@ -5,6 +5,7 @@ The ratio of the surrogate itself stays that of learner now and learner then. Th
 Paper: bounds 0.5 and 5 between the training and the inference engine of a mixture of experts; group-normalised advantages.
 Code: truncation instead of the mask (verl, cap 2) is `truncated_importance`; verl and others take rejected tokens out of the divisor too,
 which is the filter `reject_divergent`.
+`normalized_importance` divides the weights by their mean.
 Assumed: clip 0.2 and 0.28 and a mean over tokens.
 Shown on: a sampler with 8-bit logits (the processor `float8_logits`); with one set of numbers for sampling and learning all weights are 1.
 

@@ -7,6 +7,7 @@ Paper: branching 6-6-6, segments of 600 tokens, 32 prompts and 512 episodes an i
 R1-Distill-Qwen-1.5B; MATH500 at 2K/4K/32K tokens .736/.828/.848, GRPO .62/.752/.84. Here 4-2 and segments of two tokens.
 Code: form="std" divides by the standard deviation of the siblings ("grpo" there). At most 32 edges of a question are learned from in an
 iteration, the others wait for up to 8; here a question has 12 at most, and all are learned from at once.
+`tree_values` gives the values of the nodes alone.
 Names: SPO is also Single-stream Policy Optimization (configs/spo_single_stream.py) and Simple Policy Optimization (configs/spo_simple.py).
 
     python -m pojax.train --config=configs/spo_tree.py --workdir=/tmp/spo_tree

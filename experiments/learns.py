@@ -40,15 +40,10 @@ from pojax.learners import state as states
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "learns"
 RUNS = pathlib.Path("runs/learns")
-NEEDS_DATA = ("svamp",)  # configs of a data set that has to be downloaded
 REFERENCE = "grpo"
 # Two-sided 95% quantiles of Student's t by degrees of freedom, from any table.
 T_QUANTILE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 Rows = dict[str, list[dict[str, Any]]]  # {arm: rows}
-
-
-def arms() -> list[str]:
-    return [name for name in methods.names() if name not in NEEDS_DATA]
 
 
 def preset_of(arm: str) -> str:
@@ -267,7 +262,7 @@ def main(argv: list[str] | None = None) -> int:
     def body() -> None:
         options = ("configs", "seeds", "steps", "workers", "runs", "results")
         given = commands.options(sys.argv[1:] if argv is None else argv, options, "learns")
-        known = arms()
+        known = methods.names()
         chosen = given["configs"].split(",") if "configs" in given else known
         for arm in chosen:
             if arm not in known:

@@ -13,6 +13,7 @@ CASES = {
     "exponential": (dict(start=2.0, rate=0.5, steps=2), {0: 2.0, 2: 1.0, 3: 2.0 * 0.5**1.5}),
     "piecewise": (dict(first=3.0, then=5.0, boundary=2), {0: 3.0, 1: 3.0, 2: 5.0, 7: 5.0}),
     "warmup_cosine": (dict(peak=4.0, warmup=2, steps=6, end=1.0), {0: 2.0, 1: 4.0, 2: 4.0, 4: 2.5, 6: 1.0, 60: 1.0}),
+    "warmup_ramp_cosine": (dict(peak=0.5, end=0.02, warmup=200, decay=400), {0: 0.0, 100: 0.25, 200: 0.5, 400: 0.26, 600: 0.02}),
 }
 
 

@@ -74,7 +74,7 @@ def test_distances_in_double_precision(x64):
         np.testing.assert_allclose(distance(junk, groups, clip=3.0, form=form), expected, rtol=1e-9, atol=1e-14)
     r = rng.normal(size=250)
     penalised = rewards.occupancy_penalty(r, junk, groups, coefficient=0.2, clip=3.0)
-    np.testing.assert_allclose(penalised, r - 0.2 * expected, rtol=1e-9)
+    np.testing.assert_allclose(penalised, np.where(groups < 0, 0.0, r - 0.2 * expected), rtol=1e-9)
 
 
 def test_degenerate_scores():
