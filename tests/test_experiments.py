@@ -30,10 +30,10 @@ def test_verdicts_follow_the_rule():
 
 @pytest.mark.slow
 def test_rows_are_written_and_not_made_twice(tmp_path, capsys):
-    given = [f"--runs={tmp_path}/runs", f"--results={tmp_path}/results", "--configs=bnpo", "--seeds=2", "--steps=2", "--workers=1"]
+    given = [f"--runs={tmp_path}/runs", f"--results={tmp_path}/results", "--configs=bnpo", "--seeds=1", "--steps=2", "--workers=1"]
     assert learns.main(given) == 0
     rows = json.loads((tmp_path / "results" / "bnpo.json").read_text())["rows"]
-    assert [row["seed"] for row in rows] == [0, 1] and all(row["finite"] and row["before"] > 0 for row in rows)
+    assert [row["seed"] for row in rows] == [0] and all(row["finite"] and row["before"] > 0 for row in rows)
     assert (tmp_path / "learns.md").exists()
     (tmp_path / "results" / "bnpo.json").write_text(json.dumps(record([0.1, 0.2])))
     capsys.readouterr()

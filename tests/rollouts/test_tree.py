@@ -54,7 +54,7 @@ def check_nodes(node, mask, identity):
     return len(names)
 
 
-@pytest.mark.parametrize(("expansions", "rounds"), [(2, 1), (2, 2), (3, 0)])
+@pytest.mark.parametrize(("expansions", "rounds"), [(2, 2), (3, 0)])
 def test_leaves_share_what_was_drawn_once(params, expansions, rounds):
     services, trees = tiny.Services(params), 2
     rollout = services(tree, *NAMES, trees=trees, expansions=expansions, rounds=rounds)
@@ -96,7 +96,7 @@ def test_boundaries_say_where_new_leaves_begin(params):
     assert set(cuts) == {0, 3}
 
 
-@pytest.mark.parametrize(("branching", "segment_tokens"), [("3-2", 2), ("2-2-2", 1), ("4", 2), ("2-3", 9)])
+@pytest.mark.parametrize(("branching", "segment_tokens"), [("2-2-2", 1), ("2-3", 9)])
 def test_a_regular_tree(params, branching, segment_tokens):
     services = tiny.Services(params)
     rollout = services(branching_tree, *NAMES, branching=branching, segment_tokens=segment_tokens)
@@ -128,7 +128,7 @@ def test_a_regular_tree(params, branching, segment_tokens):
         np.testing.assert_allclose(values[~short], np.repeat(roots, leaves)[~short], rtol=1e-5)
 
 
-@pytest.mark.parametrize(("expansions", "rounds"), [(2, 1), (1, 3)])
+@pytest.mark.parametrize(("expansions", "rounds"), [(2, 1)])
 def test_trees_of_episodes(params, expansions, rounds):
     """A new leaf goes on from a turn of an old one, in the row and in the world: every row is what the world makes of its tokens."""
     services, trees, leaves = tiny.Services(params, environment=WALK), 3, 1 + expansions * rounds

@@ -65,7 +65,7 @@ def exact_value(params, prompt, prefix, width):
 
 def test_values_are_expected_rewards_of_the_states_before_the_segments(params):
     """Against the sum over all responses of three tokens, within the error of that many continuations."""
-    width, draws = 3, 1500
+    width, draws = 3, 600
     services = tiny.Services(params, response_tokens=width)
     rollout = services(vine, *NAMES, boundaries=bounds(every, tokens=1), samples=2, continuations=draws, max_cuts=3)
     spread = set()
