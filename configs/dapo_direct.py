@@ -3,7 +3,7 @@
 Against GRPO: credit per step, from values of the states between steps; a regression without ratio to the old policy or clip.
 Paper: values from a critic trained on completions and frozen, steps of a generator, offline; about +7.6 on MATH and +9.2 on MBPP+ at best.
 Here the values are Monte Carlo estimates (`vine`), on line; a step is two tokens.
-Assumed: the constants of the square, beta 0.25, two epochs of full batches.
+Assumed: the constants of the square, beta 0.5, one step per batch.
 Names: not the ByteDance DAPO, `dapo`.
 
     python -m pojax.train --config=configs/dapo_direct.py --workdir=/tmp/dapo_direct
@@ -19,8 +19,7 @@ def get_config(preset="tiny"):
         rollouts=("vine", dict(boundaries=("every", dict(tokens=2)), samples=8, continuations=4, max_cuts=3)),
         rewards=[("weighted_sum", dict(weights=dict(correct=1.0)))],
         advantages=[("segment_advantages", {}), ("step_starts", {})],
-        losses=[("step_regression", dict(beta=0.25, where="step_start"))],
+        losses=[("step_regression", dict(beta=0.5, where="step_start"))],
         aggregate="token_mean",
-        epochs=2,
     )
     return config
