@@ -107,7 +107,7 @@ def objective_of(program, rows=ROWS, tokens=TOKENS):
         fields = updates.run_stages(context, {**fields, **jax.lax.stop_gradient(early)})
         fields = {n: v for n, v in fields.items() if n not in program.outputs or program.outputs[n].tree}
         now = {n: outputs[n] for n in {*update.outputs, *update.rule_outputs}}
-        batch, coefficients = updates.prepare(update, context, fields, now)
+        batch, coefficients, _ = updates.prepare(update, context, fields, now)
         return updates.total(update, context, batch, now, coefficients)[0]
 
     return jax.grad(objective), (outputs, fields, tables)
@@ -178,7 +178,7 @@ def page(record):
     step = record["step_seconds"]
     lines = [
         "# Cost of the objectives", "",
-        f"`python benchmarks/objectives.py`, [{ROWS}, {TOKENS}] tokens, {record['rounds']} rounds in turn with PPO-clip, medians;"
+        f"`python benchmarks/objectives.py`, [{ROWS}, {TOKENS}] tokens, {record['rounds']} rounds in turn with PPO-clip, medians;",
         f"jax {record['versions']['jax']}, {record['versions']['cpu_cores']} cores. Share: at the shape of workload W (64 x 64 tokens),",
         f"of its whole step of {step:.2f} s (results/step.json).", "",
         "| config | added to PPO-clip, ms | PPO-clip, ms | does | share of a step of W | further forward passes |",

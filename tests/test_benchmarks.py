@@ -1,5 +1,7 @@
 """The benchmark's own arms do the work they say, at a small size, and its driver counts right."""
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,3 +99,13 @@ def test_driver_reports_a_failing_arm(workload):
         step.run([sys.executable, "-c", "import sys; sys.stderr.write('broken'); sys.exit(3)"])
     done = step.run([sys.executable, "-c", "print('noise'); print('{\"step\": 1.5}')"])
     assert done["lines"] == [{"step": 1.5}] and done["peak_rss_gb"] > 0.001
+
+
+def test_objectives_are_measured_beside_ppo_clip(tmp_path):
+    """One config with a search, at its real size: a row with its times, and the page."""
+    command = [sys.executable, "benchmarks/objectives.py", "--configs=bapo", "--rounds=2", f"--results={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(FOLDER).parent)
+    assert done.returncode == 0 and "Error" not in done.stderr, done.stderr
+    row = json.loads((tmp_path / "objectives.json").read_text())["configs"]["bapo"]
+    assert row["objective_ms"] > 0 and row["at_workload_ms"] > 0
+    assert "| bapo |" in (tmp_path / "objectives.md").read_text()
