@@ -230,7 +230,9 @@ GRPO's on the same preset; this rule was fixed before running.
 
 """
     results.parent.mkdir(parents=True, exist_ok=True)
-    (results.parent / "learns.md").write_text(f"{head}{len(records)} of {len(methods.names())} configs have been run.\n\n{text}\n\n![gains](learns.png)\n")
+    (results.parent / "learns.md").write_text(
+        f"{head}{len(records)} of {len(methods.names())} configs have been run.\n\n{text}\n\n![gains](learns.png)\n"
+    )
     plot(records, results.parent / "learns.png")
     return text
 
