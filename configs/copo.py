@@ -4,7 +4,7 @@ Against GRPO: a second, global advantage compares prompts by their success rate 
 group's answers says how much of each counts, and groups without a local signal learn from the global one alone.
 Paper: 512 prompts, 6 responses, minibatches of 32, clip 0.2, dual clip 3, no KL, learning rate 1e-6, blend with slope 5 and center 1 bit.
 Code: the terms can be switched: `form="soft"`, "forced", "local" (GRPO), "global"; `discount_entropy=False` leaves the consistency out.
-Assumed: the answer is the whole response, `same_response`; the paper compares extracted final answers, which here is the same.
+Assumed: the answer is the whole response, `identical_responses`; the paper compares extracted final answers, which here is the same.
 
     python -m pojax.train --config=configs/copo.py --workdir=/tmp/copo
 """
@@ -20,7 +20,7 @@ def get_config(preset="tiny"):
         rollouts=("independent", dict(samples=8)),
         rewards=[("weighted_sum", dict(weights=dict(correct=1.0)))],
         advantages=[
-            ("same_response", {}),
+            ("identical_responses", dict(writes="answers")),
             ("answer_entropy", {}),
             ("group_normalize", {}),
             ("consistency_advantages", {}),

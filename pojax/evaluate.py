@@ -16,7 +16,7 @@ from pojax.binding import ConfigError
 from pojax.build import Job, build
 from pojax.evaluation import Report
 from pojax.learners import services
-from pojax.rollouts.turns import first_turns, play
+from pojax.rollouts.turns import play_from
 from pojax.types import Prompts, Samples
 from pojax.workdir import RECORD, read_json, write_json
 
@@ -46,13 +46,11 @@ class Evaluator:
         turns, action_tokens = (config["evaluation"].get(key, 1) for key in ("turns", "action_tokens"))
 
         def draw(params: Any, keys: Any, rows: Any, prompts: Prompts, temperature: Any) -> Samples:
-            given = dict(temperature=temperature, end_tokens=self.source.end_tokens)
             if task.environment is None:
-                return samplers.sample(params, keys, prompts, **given)
-            samples, held = samplers.sample(params, keys, prompts, limits=jnp.full(keys.shape, action_tokens), hold=True, **given)
-            extend = functools.partial(samplers.extend, params, end_tokens=self.source.end_tokens)
-            begun = first_turns(task.environment.reset(rows), samples, held, turns)
-            return play(begun, extend, task.environment, keys, temperature, action_tokens).rows
+                return samplers.sample(params, keys, prompts, temperature=temperature, end_tokens=self.source.end_tokens)
+            sample, extend = (functools.partial(f, params, end_tokens=self.source.end_tokens) for f in samplers)
+            start = task.environment.reset(rows)
+            return play_from(start, sample, extend, task.environment, prompts, keys, temperature, turns, action_tokens).rows
 
         self._draw = jax.jit(draw, out_shardings=everywhere)  # every process sees every row: verdicts are counted on the host
         self._verify = (

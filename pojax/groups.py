@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 from pojax.annotations import Hyper
 from pojax.checks import check_range, checked
-from pojax.numerics import counts, floating, per_row
+from pojax.numerics import counts, floating, per_row, root
 
 __all__ = [
     "all_equal",
@@ -126,10 +126,7 @@ def group_std(x: Shaped[ArrayLike, "B"], groups: Int[ArrayLike, "B"], *, ddof: i
 
     ddof is subtracted from the group's size: 1 is what PyTorch computes. Raises ValueError for ddof other than 0 and 1.
     """
-    variance = group_variance(x, groups, ddof=ddof)
-    # Double where: the square root has an infinite gradient at 0, and NaN * 0 would survive a single where.
-    flat = variance == 0.0
-    return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, variance)))
+    return root(group_variance(x, groups, ddof=ddof))
 
 
 @checked()

@@ -25,11 +25,26 @@ def masked(x: Shaped[ArrayLike, "..."], where: Shaped[ArrayLike, "..."]) -> Floa
 
 
 def per_row(hyper: Shaped[ArrayLike, "..."] | int, rank: int) -> Shaped[Array, "..."]:
-    """A hyper-parameter that broadcasts to an array of that rank whose first axis is the rows: [B] and [B, 1] are one number per row."""
+    """A hyper-parameter or a field such that it broadcasts to an array of that rank whose first axis is the rows: [B] = [B, 1] = one number per row."""
     hyper = jnp.asarray(hyper)
     if rank == 1 and hyper.ndim == 2:
         return hyper[:, 0]
     return hyper[:, None] if rank == 2 and hyper.ndim == 1 else hyper
+
+
+def root(x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    """The square root, with gradient 0 at 0."""
+    x = jnp.asarray(x)
+    # Double where: the square root has an infinite gradient at 0, and NaN * 0 would survive a single where.
+    return jnp.where(x == 0.0, 0.0, jnp.sqrt(jnp.where(x == 0.0, 1.0, x)))
+
+
+def over_deviation(
+    x: Float[ArrayLike, "..."], deviation: Float[ArrayLike, "..."], epsilon: Shaped[ArrayLike, "..."]
+) -> Float[Array, "..."]:
+    """x / (deviation + epsilon), and exactly 0, with gradient 0, where the deviation is 0, whatever epsilon is."""
+    flat = jnp.asarray(deviation) == 0.0
+    return jnp.where(flat, 0.0, x / jnp.where(flat, 1.0, deviation + epsilon))
 
 
 def log_ratio(numerator: Float[ArrayLike, "..."], denominator: Float[ArrayLike, "..."]) -> Float[Array, "..."]:

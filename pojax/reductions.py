@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 from pojax.annotations import Hyper, Mask
-from pojax.numerics import LARGEST_LOG_RATIO, counts, floating, masked, per_row
+from pojax.numerics import LARGEST_LOG_RATIO, counts, floating, masked, per_row, root
 
 __all__ = [
+    "carried_back",
     "kth_smallest",
     "largest",
     "masked_mean",
@@ -55,9 +56,7 @@ def masked_std(x: Float[ArrayLike, "..."], where: Shaped[ArrayLike, "..."], *, d
     fixed = jax.lax.stop_gradient(x)
     equal = jnp.max(jnp.where(on, fixed, -jnp.inf)) <= jnp.min(jnp.where(on, fixed, jnp.inf))
     centered = jnp.where(on & ~equal, x - masked_mean(x, on), 0.0)
-    variance = jnp.sum(centered**2) / jnp.maximum(jnp.sum(on) - ddof, 1)
-    flat = variance == 0.0
-    return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, variance)))
+    return root(jnp.sum(centered**2) / jnp.maximum(jnp.sum(on) - ddof, 1))
 
 
 def per_response(advantages: Float[ArrayLike, "B"] | Float[ArrayLike, "B T"], mask: Mask) -> Float[Array, "B"]:
@@ -74,7 +73,7 @@ def sequence_log_ratio(
     return jnp.clip(total, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
 
 
-def reward_to_go(token_rewards: Float[ArrayLike, "B T"], mask: Mask, discount: Hyper = 1.0) -> Float[Array, "B T"]:
+def reward_to_go(token_rewards: Float[ArrayLike, "B T"], mask: Mask, *, discount: Hyper = 1.0) -> Float[Array, "B T"]:
     """Return from each masked token on: R_t = r_t + discount * R_(next masked token); 0 where mask is 0.
 
     Masked tokens (tool output) are passed over: their rewards count 0, they neither discount nor cut the sum.
@@ -82,12 +81,16 @@ def reward_to_go(token_rewards: Float[ArrayLike, "B T"], mask: Mask, discount: H
     on = counts(mask)
     rewards = masked(token_rewards, on)
     factor = jnp.where(on, per_row(jnp.asarray(discount, rewards.dtype), 2), 1.0)
+    return jnp.where(on, carried_back(factor, rewards), 0.0)
 
-    def combine(later, earlier):  # (product of factors, sum) of a stretch of tokens, from the last to the first
+
+def carried_back(factor: Float[Array, "B T"], gain: Float[Array, "B T"]) -> Float[Array, "B T"]:
+    """x_t = gain_t + factor_t * x_(t+1) along each row, from its last column on."""
+
+    def combine(later, earlier):  # affine maps of what is behind a stretch, from the last column to the first
         return later[0] * earlier[0], earlier[1] + earlier[0] * later[1]
 
-    _, returns = jax.lax.associative_scan(combine, (factor, rewards), axis=1, reverse=True)
-    return jnp.where(on, returns, 0.0)
+    return jax.lax.associative_scan(combine, (factor, gain), axis=1, reverse=True)[1]
 
 
 def straight_through(value: Float[ArrayLike, "..."], gradient: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
@@ -115,7 +118,7 @@ def unpack(x: Shaped[ArrayLike, "B T"], mask: Mask) -> Shaped[Array, "B T"]:
     return jnp.where(on, moved, jnp.zeros((), x.dtype))
 
 
-def kth_smallest(x: Float[ArrayLike, "..."], where: Shaped[ArrayLike, "..."], k: Int[ArrayLike, ""]) -> Float[Array, ""]:
+def kth_smallest(x: Float[ArrayLike, "..."], where: Shaped[ArrayLike, "..."], *, k: Int[ArrayLike, ""]) -> Float[Array, ""]:
     """The k-th smallest (from 0) of the entries that count, exactly; k may be traced. +inf where k is not below their number.
 
     Bisection over the bits of the floats: 32 counts (64 in float64) in place of a sort. A constant of the gradient.
@@ -131,22 +134,22 @@ def kth_smallest(x: Float[ArrayLike, "..."], where: Shaped[ArrayLike, "..."], k:
     return jnp.where(jnp.asarray(k) < jnp.sum(counts(where)), _from_ordered_bits(found), jnp.inf)
 
 
-def quantile(x: Float[ArrayLike, "..."], where: Shaped[ArrayLike, "..."], q: Hyper) -> Float[Array, ""]:
+def quantile(x: Float[ArrayLike, "..."], where: Shaped[ArrayLike, "..."], *, q: Hyper) -> Float[Array, ""]:
     """The q-quantile of the entries that count, with linear interpolation (numpy's default); 0 where nothing counts. No gradient."""
     number = jnp.sum(counts(where))
     position = jnp.asarray(q, jnp.result_type(float)) * jnp.maximum(number - 1, 0)
     low = jnp.floor(position).astype(jnp.int32)
-    a = kth_smallest(x, where, low)
-    b = kth_smallest(x, where, jnp.minimum(low + 1, jnp.maximum(number - 1, 0)))
+    a = kth_smallest(x, where, k=low)
+    b = kth_smallest(x, where, k=jnp.minimum(low + 1, jnp.maximum(number - 1, 0)))
     return jnp.where(number > 0, a + (position - low) * jnp.where(number > 0, b - a, 0.0), 0.0)
 
 
-def largest(x: Float[ArrayLike, "..."], where: Shaped[ArrayLike, "..."], k: Int[ArrayLike, ""]) -> Bool[Array, "..."]:
+def largest(x: Float[ArrayLike, "..."], where: Shaped[ArrayLike, "..."], *, k: Int[ArrayLike, ""]) -> Bool[Array, "..."]:
     """True at the k largest of the entries that count, ties by first index; all of them where k is not below their number."""
     on, x = counts(where), jnp.asarray(x)
     number = jnp.sum(on)
     k = jnp.clip(k, 0, number)
-    edge = kth_smallest(x, on, number - k)
+    edge = kth_smallest(x, on, k=number - k)
     above = on & (x > edge)
     ties = (on & (x == edge)).reshape(-1)
     taken = ties & (jnp.cumsum(ties) <= k - jnp.sum(above))

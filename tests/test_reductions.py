@@ -18,27 +18,27 @@ def test_order_statistics_are_numpys(seed):
     inside = np.sort(x[where == 1])
     junk = np.where(where == 1, x, np.nan)
     for k in range(len(inside)):
-        assert KTH(junk, where, k) == inside[k]
-    assert KTH(junk, where, len(inside)) == np.inf
+        assert KTH(junk, where, k=k) == inside[k]
+    assert KTH(junk, where, k=len(inside)) == np.inf
     for q in (0.0, 0.3, 0.8, 1.0):
-        np.testing.assert_allclose(QUANTILE(junk, where, q), np.quantile(inside, q), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(QUANTILE(junk, where, q=q), np.quantile(inside, q), rtol=1e-5, atol=1e-6)
     flat = np.flatnonzero(where)
     for k in (0, 1, 4, 99):
         chosen = flat[np.argsort(-x.reshape(-1)[flat], kind="stable")[:k]]
         expected = np.isin(np.arange(35), chosen).reshape(5, 7)
-        np.testing.assert_array_equal(LARGEST(junk, where, k), expected)
+        np.testing.assert_array_equal(LARGEST(junk, where, k=k), expected)
 
 
 def test_order_statistics_in_double_precision(x64):
     x = np.random.default_rng(0).normal(size=100)
-    assert reductions.kth_smallest(x, np.ones(100), 31) == np.sort(x)[31]
-    assert reductions.kth_smallest(np.array([0.0, -0.0, -1e-300, 5.0]), np.ones(4), 0) == -1e-300
+    assert reductions.kth_smallest(x, np.ones(100), k=31) == np.sort(x)[31]
+    assert reductions.kth_smallest(np.array([0.0, -0.0, -1e-300, 5.0]), np.ones(4), k=0) == -1e-300
 
 
 def test_nothing_counts():
     x, none = np.full((2, 3), np.nan), np.zeros((2, 3))
-    assert reductions.quantile(x, none, 0.5) == 0 and reductions.masked_mean(x, none) == 0 and reductions.masked_std(x, none) == 0
-    assert not reductions.largest(x, none, 2).any()
+    assert reductions.quantile(x, none, q=0.5) == 0 and reductions.masked_mean(x, none) == 0 and reductions.masked_std(x, none) == 0
+    assert not reductions.largest(x, none, k=2).any()
     for of_rows in (reductions.row_sum, reductions.row_mean):
         np.testing.assert_array_equal(of_rows(x, none), 0)
 
@@ -54,7 +54,7 @@ def test_reward_to_go_passes_over_masked_tokens(x64, discount):
             if mask[b, t]:
                 total = r[b, t] + discount * total
                 expected[b, t] = total
-    np.testing.assert_allclose(reductions.reward_to_go(np.where(mask, r, np.nan), mask, discount), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(reductions.reward_to_go(np.where(mask, r, np.nan), mask, discount=discount), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_masked_statistics(x64):

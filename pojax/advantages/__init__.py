@@ -14,7 +14,7 @@ from pojax.advantages.beta import beta_normalize, beta_normalize_each
 from pojax.advantages.budgets import budget_advantages, summary_advantages
 from pojax.advantages.clip_bounds import bapo_bounds
 from pojax.advantages.conflicts import conflict_weights, penalize_entropy
-from pojax.advantages.consistency import answer_entropy, consistency_advantages, consistency_weights, same_response
+from pojax.advantages.consistency import answer_entropy, consistency_advantages, consistency_weights
 from pojax.advantages.constrained import calibrated_reward, constrained_best, constrained_pairs, constrained_reward, judges_satisfied
 from pojax.advantages.constraints import chi2_root, kl_hinge, kl_root
 from pojax.advantages.covariance import drop_covariant_tokens, most_covariant_tokens
@@ -163,7 +163,6 @@ __all__ = [
     "resampled_normalize",
     "rescale_to_informative",
     "role_center",
-    "same_response",
     "segment_advantages",
     "sequence_reference",
     "set_advantages",

@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from pojax.annotations import Hyper, Mask, writes
 from pojax.checks import check_range, checked
 from pojax.groups import group_max, group_rank, group_size, group_std, inside
-from pojax.numerics import floating, masked, per_row
+from pojax.numerics import floating, masked, over_deviation, per_row
 from pojax.reductions import sequence_log_ratio
 
 __all__ = ["best_minus_second", "max_at_k", "max_at_k_off_policy"]
@@ -35,8 +35,7 @@ def best_minus_second(
     lead = jnp.where(top, rewards - jnp.where(top, second, 0.0), 0.0)
     if not normalize:
         return lead
-    std = group_std(rewards, groups)
-    return jnp.where(std > 0.0, lead / jnp.where(std > 0.0, std + per_row(epsilon, 1), 1.0), 0.0)
+    return over_deviation(lead, group_std(rewards, groups), per_row(epsilon, 1))
 
 
 @writes("rewards_at_k")

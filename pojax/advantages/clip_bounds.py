@@ -7,7 +7,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from pojax.annotations import Hyper, Mask, writes
 from pojax.checks import checked
-from pojax.numerics import counts, floating, log_ratio, masked
+from pojax.losses.ratios import token_ratio
+from pojax.numerics import counts, floating, masked, per_row
 from pojax.reductions import one_number
 
 __all__ = ["bapo_bounds"]
@@ -49,9 +50,9 @@ def bapo_bounds(
     Raises ValueError for bounds out of order around 1, negative steps, or another order or measure.
     Source: BAPO, arXiv 2510.18927, algorithm 1, and its released code.
     """
-    on, advantages = counts(keep), floating(advantages)
-    advantages = masked(advantages[:, None] if advantages.ndim == 1 else advantages, on)
-    ratio = jnp.exp(log_ratio(masked(logprobs, on), masked(old_logprobs, on)))
+    on = counts(keep)
+    advantages = masked(per_row(floating(advantages), 2), on)
+    ratio = token_ratio(masked(logprobs, on), masked(old_logprobs, on))
     weight = jnp.abs(advantages) * (jnp.exp(masked(old_logprobs, on)) if weighted else 1.0)
     gain, loss = jnp.where(advantages >= 0.0, weight, 0.0), jnp.where(advantages < 0.0, weight, 0.0)
     lows, highs = _grid(low, low_end, low_steps), _grid(high, high_end, high_steps)

@@ -1,8 +1,8 @@
 """Credit between prompts: how right and how consistent the answers of a group are (COPO).
 
 COPO minimises w * PPO(local advantage) + (1 - w) * PPO(global advantage), two terms whose scales are fields:
-    advantages=[("same_response", {}), ("answer_entropy", {}), ("group_normalize", {}), ("consistency_advantages", {}),
-                ("consistency_weights", {})]
+    advantages=[("identical_responses", dict(writes="answers")), ("answer_entropy", {}), ("group_normalize", {}),
+                ("consistency_advantages", {}), ("consistency_weights", {})]
     losses=[("ppo_clip", dict(dual_clip=3.0, scale="local_weight")),
             ("ppo_clip", dict(dual_clip=3.0, scale="global_weight", advantages="global_advantages"))]
 """
@@ -17,25 +17,9 @@ from pojax.groups import first_rows, group_mean, group_size, inside, refine
 from pojax.numerics import counts, floating, masked, per_row
 from pojax.reductions import masked_mean, masked_std
 
-__all__ = ["answer_entropy", "consistency_advantages", "consistency_weights", "same_response"]
+__all__ = ["answer_entropy", "consistency_advantages", "consistency_weights"]
 
 LOG_FLOOR = 1e-8  # of the released code, inside the logarithm of the entropy
-
-
-@writes("answers")
-@checked()
-def same_response(tokens: Int[ArrayLike, "B T"], mask: Mask, groups: Int[ArrayLike, "B"]) -> Int[Array, "B"]:
-    """A label that is equal in rows of one group with identical responses: the first row that has it; -1 for rows that are out.
-
-    Responses are identical where their masked tokens are, place by place. Stands in for final answers where a task does not give them: name
-    a component of answer ids in its place. Compares all pairs of rows, one token after the other.
-    Source: COPO, arXiv 2508.04138 (answers are grouped by exact string).
-    """
-    groups = jnp.asarray(groups)
-    text = jnp.where(counts(mask), jnp.asarray(tokens), -1)
-    same = (groups[:, None] == groups[None, :]) & inside(groups)[:, None]
-    same, _ = jax.lax.scan(lambda same, column: (same & (column[:, None] == column[None, :]), None), same, text.T)
-    return jnp.where(inside(groups), jnp.argmax(same, axis=1), -1).astype(jnp.int32)
 
 
 @writes("answer_entropy")

@@ -6,7 +6,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from pojax.annotations import Hyper, Mask, RandomKey, writes
 from pojax.checks import checked
-from pojax.numerics import counts, floating, log_ratio, masked, per_row
+from pojax.losses.ratios import beyond, interval, token_ratio
+from pojax.numerics import counts, floating, masked, per_row
 from pojax.reductions import largest, masked_mean, one_number
 
 __all__ = ["drop_covariant_tokens", "most_covariant_tokens", "token_covariance"]
@@ -17,8 +18,7 @@ def token_covariance(
 ) -> Float[Array, "B T"]:
     """(A - mean A) (logprob - mean logprob) with means over the kept tokens; 0 where keep is 0. A constant of the gradient."""
     on = counts(keep)
-    a = jax.lax.stop_gradient(floating(advantages))
-    a = jnp.broadcast_to(a if a.ndim == 2 else a[:, None], on.shape)
+    a = jnp.broadcast_to(jax.lax.stop_gradient(per_row(floating(advantages), 2)), on.shape)
     x = jax.lax.stop_gradient(floating(logprobs))
     return jnp.where(on, (masked(a, on) - masked_mean(a, on)) * (masked(x, on) - masked_mean(x, on)), 0.0)
 
@@ -56,14 +56,10 @@ def drop_covariant_tokens(
     """
     on = counts(keep)
     covariance = token_covariance(advantages, logprobs, on)
-    a = floating(advantages)
-    a = a if a.ndim == 2 else a[:, None]
-    width = per_row(epsilon, 2)
-    wide = width if epsilon_high is None else per_row(epsilon_high, 2)
-    ratio = jnp.exp(masked(log_ratio(logprobs, old_logprobs), on))
-    clipped = ((a > 0.0) & (ratio > 1.0 + wide)) | ((a < 0.0) & (ratio < 1.0 - width))
-    candidates = on & ~clipped & (covariance > per_row(low, 2)) & (covariance < per_row(high, 2))
-    drawn: Bool[Array, "B T"] = largest(jax.random.uniform(key, on.shape), candidates, _share_of(jnp.sum(on), share))
+    ratio = token_ratio(masked(logprobs, on), masked(old_logprobs, on))
+    fallen, risen = beyond(ratio, per_row(floating(advantages), 2), *interval(epsilon, epsilon_high))
+    candidates = on & ~fallen & ~risen & (covariance > per_row(low, 2)) & (covariance < per_row(high, 2))
+    drawn: Bool[Array, "B T"] = largest(jax.random.uniform(key, on.shape), candidates, k=_share_of(jnp.sum(on), share))
     return floating(on & ~drawn)
 
 
@@ -80,4 +76,4 @@ def most_covariant_tokens(
     Source: The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models, arXiv 2505.22617, eq. of KL-Cov.
     """
     on = counts(keep)
-    return floating(largest(token_covariance(advantages, logprobs, on), on, _share_of(jnp.sum(on), share)))
+    return floating(largest(token_covariance(advantages, logprobs, on), on, k=_share_of(jnp.sum(on), share)))

@@ -37,12 +37,12 @@ def curvature_trust(
     a = masked(per_row(advantages, 2), on)
     gain, curvature = masked(gradient_gain, on), masked(gradient_curvature, on)
     m_h, m_f = lr * a**2 * gain + 0.5 * lr**2 * a**3 * curvature, 0.5 * (lr * a * gain) ** 2
-    trusted = on & within_curvature(m_h, m_f, per_row(objective_limit, 2), per_row(policy_limit, 2), form)
+    trusted = on & within_curvature(m_h, m_f, objective_limit=per_row(objective_limit, 2), policy_limit=per_row(policy_limit, 2), form=form)
     return floating(trusted) / jnp.maximum(jnp.sum(trusted, axis=1, keepdims=True), 1)
 
 
 def within_curvature(
-    m_h: Float[ArrayLike, "..."], m_f: Float[ArrayLike, "..."], objective_limit: Hyper, policy_limit: Hyper, form: str = "symmetric"
+    m_h: Float[ArrayLike, "..."], m_f: Float[ArrayLike, "..."], *, objective_limit: Hyper, policy_limit: Hyper, form: str = "symmetric"
 ) -> Bool[Array, "..."]:
     """Whether predicted moves, of `curvature_statistics` with any direction, lie in the trust region of `curvature_trust`."""
     m_h, m_f = jnp.asarray(m_h), jnp.asarray(m_f)

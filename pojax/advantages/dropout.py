@@ -6,7 +6,8 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from pojax.annotations import Hyper, Mask, writes
 from pojax.checks import checked
 from pojax.groups import partner
-from pojax.numerics import counts, floating, log_ratio, masked
+from pojax.losses.ratios import token_ratio
+from pojax.numerics import counts, floating, masked, per_row
 from pojax.reductions import largest, one_number
 
 __all__ = ["drop_high_variance", "paired_rows"]
@@ -30,13 +31,12 @@ def drop_high_variance(
     a part of the batch is dropped. Raises ValueError for drop outside [0, 1].
     Source: D-PPO, "Dropout Strategy in Reinforcement Learning", arXiv 2310.20380.
     """
-    on, advantages = counts(keep), floating(advantages)
-    advantages = advantages[:, None] if advantages.ndim == 1 else advantages
-    surrogate = masked(jnp.exp(log_ratio(logprobs, old_logprobs)) * advantages, on)
+    on = counts(keep)
+    surrogate = masked(token_ratio(logprobs, old_logprobs) * per_row(floating(advantages), 2), on)
     phi = surrogate * jnp.sum(surrogate)
     share, kept = 1.0 - one_number(drop), jnp.zeros(on.shape, bool)
     for part in (on & (phi > 0.0), on & (phi <= 0.0)):
-        kept |= largest(phi, part, jnp.round(share * jnp.sum(part)).astype(jnp.int32))
+        kept |= largest(phi, part, k=jnp.round(share * jnp.sum(part)).astype(jnp.int32))
     return floating(kept)
 
 

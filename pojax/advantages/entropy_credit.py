@@ -11,7 +11,8 @@ from pojax.advantages.normalizers import group_normalize
 from pojax.annotations import Hyper, Mask, writes
 from pojax.checks import checked
 from pojax.groups import group_max, group_sum
-from pojax.numerics import counts, floating, log_ratio, masked, per_row
+from pojax.losses.ratios import token_ratio
+from pojax.numerics import counts, floating, masked, over_deviation, per_row, root
 from pojax.reductions import kth_smallest, masked_mean, one_number, row_count
 
 __all__ = [
@@ -37,7 +38,7 @@ class EntropyScale(NamedTuple):
     low: Float[Array, ""]  # smallest z, below 0
 
 
-def entropy_scale(entropy: Float[ArrayLike, "B T"], keep: Mask, quantile: Hyper) -> EntropyScale:
+def entropy_scale(entropy: Float[ArrayLike, "B T"], keep: Mask, *, quantile: Hyper) -> EntropyScale:
     """center = the quantile of log H over the kept tokens (nearest rank), spread = root mean square of log H - center. No gradient.
 
     Where nothing is kept: center 0, spread and ends as small as they may be.
@@ -46,7 +47,7 @@ def entropy_scale(entropy: Float[ArrayLike, "B T"], keep: Mask, quantile: Hyper)
     x = jnp.log(jnp.maximum(masked(jax.lax.stop_gradient(floating(entropy)), on), LEAST_ENTROPY))
     number = jnp.sum(on)
     index = jnp.round(one_number(quantile) * jnp.maximum(number - 1, 0)).astype(jnp.int32)
-    center = jnp.where(number > 0, kth_smallest(x, on, index), 0.0)
+    center = jnp.where(number > 0, kth_smallest(x, on, k=index), 0.0)
     distance = jnp.where(on, x - center, 0.0)
     spread = jnp.sqrt(jnp.maximum(masked_mean(distance**2, on), LEAST_VARIANCE))
     z = distance / spread
@@ -54,7 +55,7 @@ def entropy_scale(entropy: Float[ArrayLike, "B T"], keep: Mask, quantile: Hyper)
     return EntropyScale(center, spread, jnp.maximum(high, LEAST_ENTROPY), jnp.minimum(low, -LEAST_ENTROPY))
 
 
-def scale_entropy(entropy: Float[ArrayLike, "..."], scale: EntropyScale, form: str) -> Float[Array, "..."]:
+def scale_entropy(entropy: Float[ArrayLike, "..."], scale: EntropyScale, *, form: str) -> Float[Array, "..."]:
     """h = z / high where z > 0, else z / -low: in [-1, 1] on the tokens of the scale; form "released": z / low there, so never below 0."""
     z = (jnp.log(jnp.maximum(floating(entropy), LEAST_ENTROPY)) - scale.center) / scale.spread
     return jnp.where(z > 0.0, z / scale.high, z / (scale.low if form == "released" else -scale.low))
@@ -73,7 +74,7 @@ def entropy_signal(entropy: Float[ArrayLike, "B T"], keep: Mask, *, quantile: Hy
     Source: HAPO, From Uniform to Heterogeneous, arXiv 2509.16591, and its released code.
     """
     entropy = masked(jax.lax.stop_gradient(floating(entropy)), keep)
-    return masked(scale_entropy(entropy, entropy_scale(entropy, keep, quantile), form), keep)
+    return masked(scale_entropy(entropy, entropy_scale(entropy, keep, quantile=quantile), form=form), keep)
 
 
 @checked(epsilon="[0, inf)", limit="(0, inf]")
@@ -97,9 +98,7 @@ def token_group_normalize(
     members = jnp.where(tokens > 0.0, jnp.asarray(groups), -1)
     centered = length_weighted_center(rewards, tokens, members)
     variance = group_sum(tokens * centered**2, members) / jnp.maximum(group_sum(tokens, members), 1.0)
-    flat = variance == 0.0
-    std = jnp.sqrt(jnp.where(flat, 1.0, variance))
-    advantages = jnp.where(flat, 0.0, centered / (std + per_row(epsilon, 1)))
+    advantages = over_deviation(centered, root(variance), per_row(epsilon, 1))
     if limit is not None:
         plain = group_normalize(rewards, members, epsilon=epsilon)
         advantages = jnp.where(group_max(jnp.abs(advantages), members) >= per_row(limit, 1), plain, advantages)
@@ -141,6 +140,6 @@ def redistribute_by_entropy(
     Source: HAPO, From Uniform to Heterogeneous, arXiv 2509.16591, differential advantage redistribution, and its released code.
     """
     h, advantages = floating(entropy_signal), floating(advantages)
-    ratio = jnp.exp(jax.lax.stop_gradient(log_ratio(logprobs, old_logprobs)))
+    ratio = jax.lax.stop_gradient(token_ratio(logprobs, old_logprobs))
     inside = (ratio > 1.0 - per_row(epsilon, 2) / 2.0) & (ratio < 1.0 + per_row(epsilon_high, 2) / 2.0)
     return jnp.where(inside == (h <= 0.0), advantages * (1.0 + h), advantages)

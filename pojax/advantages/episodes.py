@@ -58,7 +58,7 @@ def episode_and_step_advantages(
         episode = compare(totals, jnp.where(jnp.any(taken, axis=1), groups, -1), per_row(epsilon, 1))[:, None]
     else:
         episode = compare(jnp.repeat(totals, number), flat_groups, each).reshape(rows, number)
-    returns = reward_to_go(rewards, taken, gamma)
+    returns = reward_to_go(rewards, taken, discount=gamma)
     step = compare(returns.reshape(-1), refine(flat_groups, jnp.asarray(anchor).reshape(-1)), each).reshape(rows, number)
     advantages = jnp.where(taken, episode + per_row(omega, 2) * step, 0.0)
     index = jnp.clip(turn, 0, number - 1)

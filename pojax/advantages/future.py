@@ -43,11 +43,10 @@ def future_kl_weight(
     d = jax.lax.stop_gradient(masked(log_ratio(logprobs, old_logprobs), on))
     ratio = jnp.exp(d)
     fed = d if delta is None else jnp.where(ratio > per_row(delta, 2), 0.0, d)
-    future = reward_to_go(fed, jnp.ones(on.shape), jnp.exp2(-1.0 / per_row(jnp.asarray(decay, d.dtype), 2)))
+    future = reward_to_go(fed, jnp.ones(on.shape), discount=jnp.exp2(-1.0 / per_row(jnp.asarray(decay, d.dtype), 2)))
     weight = jnp.exp(jnp.clip(future, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO))
     width = per_row(jnp.asarray(epsilon, d.dtype), 2)
     weight = jnp.where(width > 0.0, jnp.clip(weight, 1.0 if high_only else 1.0 - width, 1.0 + width), weight)
-    advantages = floating(advantages)
-    negative = (advantages if advantages.ndim == 2 else advantages[:, None]) < 0.0
+    negative = per_row(floating(advantages), 2) < 0.0
     weight = jnp.where(negative & (ratio > per_row(safety, 2)), jnp.clip(weight, LEAST_SAFE_WEIGHT, 1.0), weight)
     return jnp.where(on, weight, 0.0)

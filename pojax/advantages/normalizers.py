@@ -7,7 +7,7 @@ from pojax.advantages.baselines import group_center
 from pojax.annotations import Hyper, Mask
 from pojax.checks import checked
 from pojax.groups import all_equal, group_mean, group_size, group_std, inside, whole_batch
-from pojax.numerics import counts, floating, masked, per_row
+from pojax.numerics import counts, floating, masked, over_deviation, per_row
 from pojax.reductions import masked_mean, masked_std
 
 __all__ = ["batch_normalize", "group_center_batch_std", "group_mean_normalize", "group_normalize", "rescale_to_informative", "token_whiten"]
@@ -28,9 +28,7 @@ def group_normalize(
     Source: DeepSeekMath (GRPO), arXiv 2402.03300, section 4.1.2 (outcome supervision).
     """
     std = group_std(rewards, groups, ddof=ddof)
-    # The double where keeps 0 / 0 out of the gradient where epsilon is 0.
-    flat = std == 0.0
-    return jnp.where(flat, 0.0, group_center(rewards, groups) / jnp.where(flat, 1.0, std + per_row(epsilon, 1)))
+    return over_deviation(group_center(rewards, groups), std, per_row(epsilon, 1))
 
 
 @checked(epsilon="[0, inf)", ddof="{0, 1}")
@@ -60,8 +58,7 @@ def group_center_batch_std(
     Source: Tricks or Traps (Lite PPO), arXiv 2508.08221, section on advantage normalisation (group-level mean, batch-level std).
     """
     std = group_std(rewards, whole_batch(groups), ddof=ddof)
-    flat = std == 0.0
-    return jnp.where(flat, 0.0, group_center(rewards, groups) / jnp.where(flat, 1.0, std + per_row(epsilon, 1)))
+    return over_deviation(group_center(rewards, groups), std, per_row(epsilon, 1))
 
 
 @checked(epsilon="[0, inf)")

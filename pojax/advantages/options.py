@@ -1,13 +1,12 @@
 """The estimators and scales that trainers offer as options of one another: one function for their table."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from pojax.advantages.baselines import group_center, leave_one_out
 from pojax.annotations import Hyper
 from pojax.checks import checked
 from pojax.groups import group_std, whole_batch
-from pojax.numerics import per_row
+from pojax.numerics import over_deviation, per_row
 
 __all__ = ["centred_advantages"]
 
@@ -37,5 +36,4 @@ def centred_advantages(
         return centred
     spread_of = centred if scale == "batch" and estimator == "reinforce_plus_plus" else rewards
     std = group_std(spread_of, whole_batch(groups) if scale == "batch" else groups)
-    flat = std == 0.0
-    return jnp.where(flat, 0.0, centred / jnp.where(flat, 1.0, std + per_row(epsilon, 1)))
+    return over_deviation(centred, std, per_row(epsilon, 1))

@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from pojax.advantages.baselines import group_center
 from pojax.annotations import Hyper
 from pojax.checks import checked
-from pojax.groups import group_max, group_size, group_sum, inside
+from pojax.groups import all_equal, group_max, group_size, group_sum, inside
 from pojax.numerics import floating, masked, per_row
 
 __all__ = ["prefix_advantages", "staged_advantages"]
@@ -49,8 +49,8 @@ def prefix_advantages(
         won = r > per_row(success, 1)
         v = floating(jnp.any(below & won, axis=1) if value == "optimistic" else ~jnp.any(below & ~won, axis=1))
     a = group_center(r - per_row(alpha, 1) * v, groups)
-    equal = group_max(r, groups) == -group_max(-r, groups)  # means of equal rewards over subtrees of other sizes may round differently
-    return jnp.where(is_in & ~equal, a, 0.0)
+    # Means of equal rewards over subtrees of other sizes may round differently.
+    return jnp.where(is_in & ~all_equal(r, groups), a, 0.0)
 
 
 @checked(delta="[0, inf)", form="{soft, hard}", success="(-inf, inf)")

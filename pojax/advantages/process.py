@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from pojax.annotations import Hyper, Mask
 from pojax.checks import checked
 from pojax.groups import group_max, group_min, group_sum, inside
-from pojax.numerics import counts, masked, per_row
+from pojax.numerics import counts, masked, over_deviation, per_row, root
 from pojax.reductions import reward_to_go, row_count
 
 __all__ = ["process_normalize"]
@@ -42,6 +42,4 @@ def process_normalize(
     low = group_min(jnp.min(jnp.where(steps, fixed, jnp.inf), axis=1), groups)
     centered = jnp.where(steps & (high > low)[:, None], rewards - mean[:, None], 0.0)
     variance = group_sum(jnp.sum(centered**2, axis=1), groups) / jnp.maximum(number - ddof, 1.0)
-    flat = variance == 0.0
-    scale = jnp.where(flat, 0.0, 1.0 / (jnp.sqrt(jnp.where(flat, 1.0, variance)) + per_row(epsilon, 1)))
-    return reward_to_go(centered * scale[:, None], on)
+    return reward_to_go(over_deviation(centered, root(variance)[:, None], per_row(epsilon, 2)), on)

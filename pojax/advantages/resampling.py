@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from pojax.annotations import Hyper, Mask, RandomKey, writes
 from pojax.checks import checked
 from pojax.groups import all_equal, group_max, group_min, group_rank, group_size, group_sum, inside, whole_batch
-from pojax.numerics import floating, masked, per_row
+from pojax.numerics import floating, masked, over_deviation, per_row, root
 
 __all__ = ["filter_extremes", "filtration_weights", "resample", "resampled_normalize"]
 
@@ -86,8 +86,7 @@ def resampled_normalize(
     centered = rewards - group_sum(times * rewards, members) / jnp.maximum(number, 1.0)
     centered = jnp.where(drawn & ~all_equal(rewards, members), centered, 0.0)
     variance = group_sum(times * centered**2, members) / jnp.maximum(number - ddof, 1.0)
-    flat = variance == 0.0  # double where: the square root has an infinite gradient at 0
-    return jnp.where(flat, 0.0, centered / jnp.where(flat, 1.0, jnp.sqrt(jnp.where(flat, 1.0, variance)) + per_row(epsilon, 1)))
+    return over_deviation(centered, root(variance), per_row(epsilon, 1))
 
 
 @writes("keep")

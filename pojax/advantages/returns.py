@@ -27,4 +27,4 @@ def token_returns(
     dense = jnp.where(last, masked(rewards, jnp.any(on, axis=1))[:, None], 0.0)
     if token_rewards is not None:
         dense = dense + masked(token_rewards, on)
-    return reward_to_go(dense, on, gamma)
+    return reward_to_go(dense, on, discount=gamma)

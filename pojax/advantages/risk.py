@@ -71,7 +71,7 @@ def mixed_value_at_risk(
     fresh = jnp.zeros((), bool) if started is None else ~counts(started)
     levels = []
     for level, known in ((lower, low), (upper, high)):
-        own = quantile(scores, once, one_number(level))
+        own = quantile(scores, once, q=one_number(level))
         levels.append(own if known is None else jnp.where(fresh, own, known))
     tail = -(1.0 + per_row(weight, 1)) * jnp.maximum(levels[0] - scores, 0.0)
     return jnp.where(is_in, tail + _middle(scores, levels[0], levels[1]) + levels[0] - levels[1], 0.0)

@@ -7,6 +7,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from pojax.annotations import Hyper, Mask, writes
 from pojax.checks import checked
 from pojax.numerics import counts, floating, masked, per_row
+from pojax.reductions import carried_back
 
 __all__ = ["low_probability", "segment_advantages"]
 
@@ -57,12 +58,8 @@ def label_changes(labels: Int[ArrayLike, "B T"], on: Bool[Array, "B T"]) -> Bool
 
 def _fill_from_the_end(value: Float[Array, "B T"], gain: Float[Array, "B T"], known: Bool[Array, "B T"]) -> Float[Array, "B T"]:
     """Values where they are known, elsewhere gain + the next value."""
-    factor, start = jnp.where(known, 0.0, 1.0), jnp.where(known, value, gain)
-
-    def combine(later, earlier):  # affine maps of the value behind a stretch, from the last segment to the first
-        return later[0] * earlier[0], earlier[1] + earlier[0] * later[1]
-
-    return jax.lax.associative_scan(combine, (factor.astype(start.dtype), start), axis=1, reverse=True)[1]
+    gain = jnp.where(known, value, gain)
+    return carried_back(jnp.where(known, 0.0, 1.0).astype(gain.dtype), gain)
 
 
 @writes("keep")

@@ -35,8 +35,9 @@ def random_sets(key: RandomKey, groups: Int[ArrayLike, "B"], *, set_size: int = 
 def identical_responses(tokens: Int[ArrayLike, "B T"], mask: Mask, groups: Int[ArrayLike, "B"]) -> Int[Array, "B"]:
     """A signature that only identical responses of a group share: the first row of the group with the same masked tokens; -1 = out.
 
-    For other notions of "the same" (a cluster, the answer, the rooms visited) a label or an integer component takes its place.
-    Source: Polychromic objectives, arXiv 2509.25424, section 4 (diversity of a set; here by exact match).
+    For other notions of "the same" (a cluster, the final answer, the rooms visited) a label or an integer component takes its place.
+    Source: Polychromic objectives, arXiv 2509.25424, section 4 (diversity of a set; here by exact match); COPO, arXiv 2508.04138 (answers
+    are grouped by exact string).
     """
     groups, on = jnp.asarray(groups), counts(mask)
     said = jnp.where(on, jnp.asarray(tokens), -1)

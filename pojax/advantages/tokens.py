@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from pojax.annotations import Hyper, Mask, writes
 from pojax.checks import checked
 from pojax.groups import group_max, group_min, group_rank, group_size, inside, whole_batch
-from pojax.numerics import counts, floating, masked
+from pojax.numerics import counts, floating, masked, per_row
 from pojax.reductions import largest, one_number, quantile
 
 __all__ = ["high_entropy_tokens", "max_variance_rows", "top_advantage_entropy_tokens"]
@@ -24,7 +24,7 @@ def high_entropy_tokens(entropy: Float[ArrayLike, "B T"], keep: Mask, *, share: 
     Source: Beyond the 80/20 Rule: high-entropy minority tokens, arXiv 2506.01939, section 5.
     """
     entropy = floating(entropy)
-    threshold = -quantile(-entropy, keep, one_number(share))  # of the negated entropies: 1 - share would be rounded
+    threshold = -quantile(-entropy, keep, q=one_number(share))  # of the negated entropies: 1 - share would be rounded
     return floating(counts(keep) & (entropy >= threshold))
 
 
@@ -75,9 +75,8 @@ def top_advantage_entropy_tokens(
     Raises ValueError for a share outside [0, 1].
     Source: Learning More with Less (D3S), arXiv 2509.22115, token-level down-sampling.
     """
-    advantages = floating(advantages)
-    score = masked(jnp.abs(advantages if advantages.ndim == 2 else advantages[:, None]) * floating(entropy), keep)
+    score = masked(jnp.abs(per_row(floating(advantages), 2)) * floating(entropy), keep)
     number = jnp.sum(counts(keep))
     exact = one_number(share) * number
     wanted = jnp.ceil(exact * (1.0 - 4.0 * jnp.finfo(exact.dtype).eps))  # 0.3 * 10 must not become 4
-    return masked(keep, largest(score, keep, jnp.maximum(wanted, 1.0).astype(jnp.int32)))
+    return masked(keep, largest(score, keep, k=jnp.maximum(wanted, 1.0).astype(jnp.int32)))

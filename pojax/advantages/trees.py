@@ -11,7 +11,7 @@ from pojax.advantages.segments import label_changes
 from pojax.annotations import Hyper, Mask, writes
 from pojax.checks import checked
 from pojax.groups import inside, refine
-from pojax.numerics import counts, floating, masked, per_row
+from pojax.numerics import counts, floating, masked, over_deviation, per_row, root
 
 __all__ = ["count_edges_once", "tree_advantages", "tree_and_group_normalize", "tree_values"]
 
@@ -127,9 +127,7 @@ def tree_advantages(
     ends = jnp.where(jnp.abs(ends) <= tolerance[:, 0], 0.0, ends)
     variance = share * (_add(t.states, t.starts & t.owned, t.before, difference**2) + _add(t.states, t.is_in, t.last, ends**2))
     variance = _of_edges(t, _parent_of(t, variance))
-    flat = variance == 0.0
-    std = jnp.where(flat, 1.0, jnp.sqrt(jnp.where(flat, 1.0, variance)) + per_row(epsilon, 2))
-    return jnp.where(flat, 0.0, difference / std)
+    return over_deviation(difference, root(variance), per_row(epsilon, 2))
 
 
 @writes("keep")

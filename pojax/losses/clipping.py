@@ -60,7 +60,7 @@ def ce_gppo(
     ratio, advantages = token_ratio(logprobs, old_logprobs), floating(advantages)
     below, above = beyond(ratio, advantages, low, high)
     kept = jnp.where(below, per_row(beta_low, 2) * low, per_row(beta_high, 2) * high) * unit_with_gradient(logprobs)
-    return dual_clipped(-jnp.where(below | above, kept, ratio) * advantages, advantages, dual_clip)
+    return dual_clipped(-jnp.where(below | above, kept, ratio) * advantages, advantages, bound=dual_clip)
 
 
 @checked(epsilon="[0, inf)", epsilon_high="[0, inf)", dual_clip="(1, inf]")

@@ -6,6 +6,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 from pojax.annotations import Hyper, Mask
 from pojax.checks import checked
 from pojax.groups import group_log_mean_exp, group_sum, inside
+from pojax.losses.ratios import token_ratio
 from pojax.numerics import counts, log_ratio, masked, per_row
 from pojax.reductions import per_response, row_count, row_mean
 
@@ -37,7 +38,7 @@ def disco(
     """
     on = counts(mask) & inside(groups)[:, None]
     logprobs = masked(logprobs, on)
-    each = logprobs if score == "logL" else jnp.exp(log_ratio(logprobs, masked(old_logprobs, on)))
+    each = logprobs if score == "logL" else token_ratio(logprobs, masked(old_logprobs, on))
     scores, right = row_mean(each, on), counts(correct)
     used = row_count(on) > 0.0
     positive, negative = used & right, used & ~right

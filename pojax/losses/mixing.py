@@ -6,7 +6,8 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from pojax.annotations import Hyper
 from pojax.checks import checked
-from pojax.numerics import floating, log_ratio, per_row
+from pojax.losses.ratios import token_ratio
+from pojax.numerics import floating, per_row
 
 __all__ = ["shaped_policy", "unified_policy_gradient", "weighted_likelihood"]
 
@@ -51,7 +52,7 @@ def unified_policy_gradient(
     The log-ratio is clamped to [-20, 20].
     Source: Towards a Unified View of LLM Post-Training, arXiv 2509.04419, eq. (unified policy gradient estimator) and its table.
     """
-    ratio = jnp.exp(log_ratio(logprobs, jax.lax.stop_gradient(floating(reference_logprobs))))
+    ratio = token_ratio(logprobs, jax.lax.stop_gradient(floating(reference_logprobs)))
     return -(1.0 if stable is None else floating(stable)) * floating(advantages) * ratio
 
 
@@ -65,5 +66,5 @@ def shaped_policy(
     the arrangement `experts` old_logprobs is 0 and r the probability of the token. gamma is a probability. r is clamped at exp(+-20).
     Source: LUFFY, arXiv 2504.14945 (gamma 0.1), as an instance in arXiv 2509.04419.
     """
-    ratio = jnp.exp(log_ratio(logprobs, old_logprobs))
+    ratio = token_ratio(logprobs, old_logprobs)
     return -floating(advantages) * ratio / (ratio + per_row(gamma, 2))

@@ -6,7 +6,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from pojax.checks import checked
 from pojax.losses.kl import k3
-from pojax.numerics import floating, log_ratio
+from pojax.losses.ratios import token_ratio
+from pojax.numerics import floating
 
 __all__ = ["absolute_log_ratio", "importance_k3"]
 
@@ -31,4 +32,4 @@ def importance_k3(
     which k3 alone is not. The log-ratio is clamped to [-20, 20].
     Source: RPG, arXiv 2505.17508 (correction of GRPO's KL term); DeepSeek-V3.2, arXiv 2512.02556; TRL's use_bias_correction_kl.
     """
-    return jnp.exp(log_ratio(logprobs, old_logprobs)) * k3(logprobs, ref_logprobs)
+    return token_ratio(logprobs, old_logprobs) * k3(logprobs, ref_logprobs)

@@ -34,7 +34,7 @@ def clipped_surrogate(
     return jnp.where(clipped > plain, clipped, plain)
 
 
-def dual_clipped(loss: Float[Array, "..."], advantages: Float[Array, "..."], bound: Hyper | None) -> Float[Array, "..."]:
+def dual_clipped(loss: Float[Array, "..."], advantages: Float[Array, "..."], *, bound: Hyper | None) -> Float[Array, "..."]:
     """Where A < 0, the loss is at most -bound * A, without gradient beyond (arXiv 1912.09729, eq. 5); as it is where bound is None."""
     if bound is None:
         return loss

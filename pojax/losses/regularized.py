@@ -102,7 +102,7 @@ def rpg_clip(
         regularised = advantages - beta * (log_w + (1.0 if kl == "rkl" else 0.0))
         advantages = jax.lax.stop_gradient(regularised) if detach else regularised
     loss = clipped_surrogate(jnp.exp(log_w), advantages, *interval(epsilon, epsilon_high))
-    return dual_clipped(loss, advantages, dual_clip)
+    return dual_clipped(loss, advantages, bound=dual_clip)
 
 
 @checked(beta="[0, inf)", kl=KINDS, epsilon="[0, inf)", epsilon_high="[0, inf)", dual_clip="(1, inf]")

@@ -98,8 +98,7 @@ def gmpo(
     Source: GMPO, arXiv 2507.20673, eq. (4), and its released code.
     """
     on, average = counts(mask), per_response(advantages, mask)
-    advantages = floating(advantages)
-    sign = jnp.sign(masked(advantages[:, None] if advantages.ndim == 1 else advantages, on))
+    sign = jnp.sign(masked(per_row(floating(advantages), 2), on))
     d = log_ratio(masked(logprobs, on), masked(old_logprobs, on))
     clipped = jnp.clip(d, -per_row(epsilon, 2), per_row(epsilon_high, 2))
     d = jnp.where(sign == 0.0, 0.0, jnp.where(sign * clipped < sign * d, clipped, d))

@@ -40,4 +40,4 @@ def ppo_clip(
     low, high = interval(epsilon, epsilon_high)
     advantages = floating(advantages)
     loss = clipped_surrogate(token_ratio(logprobs, old_logprobs), advantages, low, high)
-    return dual_clipped(loss, advantages, dual_clip)
+    return dual_clipped(loss, advantages, bound=dual_clip)

@@ -13,7 +13,7 @@ from pojax.annotations import Hyper, gives
 from pojax.checks import check_range
 from pojax.rollouts.boundaries import GIVEN, segment_starts
 from pojax.rollouts.rows import assemble, at_least, repeat_rows, row_keys, row_temperature
-from pojax.rollouts.turns import Episodes, first_turns, play, rollout_of
+from pojax.rollouts.turns import Episodes, play, play_from, rollout_of
 from pojax.sampling import join
 from pojax.types import Rollout
 
@@ -95,10 +95,9 @@ def turn_tree(
     check_range("turn_tree", "temperature", temperature, "[0, inf)")
     chains, prompts = indices.shape[0] * trees, render(indices)
     keys, heat = row_keys(key, chains), row_temperature(temperature, chains)
-    rows, held = sample(keys, prompts, temperature=heat, limits=jnp.full(chains, action_tokens), hold=True)
-    begun = first_turns(environment.reset(repeat_rows(indices, trees)), rows, held, turns)
-    episodes = play(begun, extend, environment, keys, heat, action_tokens)
-    branches, own = _plant(rows.tokens.shape[1], chains, leaves)
+    start = environment.reset(repeat_rows(indices, trees))
+    episodes = play_from(start, sample, extend, environment, prompts, keys, heat, turns, action_tokens)
+    branches, own = _plant(episodes.rows.tokens.shape[1], chains, leaves)
     for i in range(rounds if expansions else 0):
         n, per_tree = chains * expansions, 1 + expansions * i
         parents, number = _choose(jax.random.fold_in(jax.random.fold_in(key, i + 1), 0), episodes.anchors >= 0, chains, expansions)

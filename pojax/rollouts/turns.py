@@ -43,9 +43,8 @@ def turns(
     check_range("turns", "temperature", temperature, "[0, inf)")
     n, prompts = indices.shape[0] * samples, render(indices)
     keys, heat = row_keys(key, n), row_temperature(temperature, n)
-    rows, held = sample(keys, prompts, temperature=heat, limits=jnp.full(n, action_tokens), hold=True)
-    begun = first_turns(environment.reset(repeat_rows(indices, samples)), rows, held, turns)
-    episodes = play(begun, extend, environment, keys, heat, action_tokens)
+    start = environment.reset(repeat_rows(indices, samples))
+    episodes = play_from(start, sample, extend, environment, prompts, keys, heat, turns, action_tokens)
     return rollout_of(episodes, indices, prompts, per_prompt=samples, temperature=temperature)
 
 
@@ -65,7 +64,15 @@ class Episodes(NamedTuple):
     states: Any  # of the environment, before each turn [n, K, ...]
 
 
-def first_turns(state: Any, rows: Samples, held: Held, turns: int) -> Episodes:
+def play_from(
+    state: Any, sample: Any, extend: Any, environment: Any, prompts: Prompts, keys: Any, heat: Any, turns: int, action_tokens: int
+) -> Episodes:
+    """Episodes from the states before their first turn to their ends."""
+    rows, held = sample(keys, prompts, temperature=heat, limits=jnp.full(keys.shape, action_tokens), hold=True)
+    return play(_first_turns(state, rows, held, turns), extend, environment, keys, heat, action_tokens)
+
+
+def _first_turns(state: Any, rows: Samples, held: Held, turns: int) -> Episodes:
     """Episodes of which the first action has been drawn."""
     n = held.lengths.shape[0]
     yes, zeros, table = jnp.ones(n, bool), jnp.zeros(n, jnp.int32), jnp.zeros((n, turns), jnp.int32)

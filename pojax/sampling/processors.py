@@ -31,7 +31,7 @@ def entropy_temperature(
     Source: HAPO, From Uniform to Heterogeneous, arXiv 2509.16591, adaptive temperature sampling, and its released code.
     """
     entropy = entropy_of(logits, jax.nn.logsumexp(logits, axis=-1))
-    h = jnp.clip(scale_entropy(entropy, statistics.scale, form), -1.0, 1.0)
+    h = jnp.clip(scale_entropy(entropy, statistics.scale, form=form), -1.0, 1.0)
     factor = 1.0 + tau * jnp.where(statistics.ready, h, 0.0)
     return logits / factor[:, None]
 

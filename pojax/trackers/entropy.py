@@ -69,7 +69,7 @@ def update_entropy_statistics(
     Source: HAPO, From Uniform to Heterogeneous, arXiv 2509.16591, adaptive temperature, and its released code.
     """
     on = counts(mask) & inside(groups)[:, None]
-    new, some = entropy_scale(entropy, on, quantile), jnp.any(on)
+    new, some = entropy_scale(entropy, on, quantile=quantile), jnp.any(on)
     kept = [jnp.where(some, a.astype(b.dtype), b) for a, b in zip(new, table.scale, strict=True)]
     return EntropyStatistics(EntropyScale(*kept), table.ready | some)
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Int32
 
 from pojax.checks import checked
-from pojax.groups import group_mean, group_rank, inside
+from pojax.groups import first_rows, group_mean
 from pojax.trackers.tracker import Tracker
 
 __all__ = ["RewardHistory", "reward_history"]
@@ -37,7 +37,7 @@ def update_reward_history(table: RewardHistory, rewards: Float[ArrayLike, "B"], 
     Source: DeepVideo-R1, arXiv 2506.07464, eq. (9) and appendix (the last 100 samples).
     """
     window = table.means.shape[0]
-    first = inside(groups) & (group_rank(jnp.zeros(jnp.shape(groups)), groups) == 0)
+    first = first_rows(groups)
     order = jnp.cumsum(first) - 1
     total = jnp.sum(first)
     entered = first & (order >= total - window)  # of more groups than the ring holds, the last ones

@@ -49,7 +49,7 @@ def update_running_quantiles(
 
     def step(old: Float[Array, ""], level: Hyper) -> Float[Array, ""]:
         level = one_number(level)
-        q = jnp.where(table.started, old, quantile(x, once, level))
+        q = jnp.where(table.started, old, quantile(x, once, q=level))
         moved = q + one_number(rate) * (level - masked_mean(floating(x < q), once))
         return jnp.where(any_in, moved, old).astype(old.dtype)
 

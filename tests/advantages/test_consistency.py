@@ -85,16 +85,3 @@ def test_degenerate_groups():
     np.testing.assert_allclose(alone, between(np.array([0.5, 1.0]), np.array([0, 1])))  # a group of one: lam is 0
     with pytest.raises(ValueError, match="form is 'hard', allowed: {soft_forced, soft, forced, local, global}"):
         advantages.consistency_weights(REWARDS, REWARDS, GROUPS, form="hard")
-
-
-def test_same_response():
-    tokens = np.array([[3, 5, 9], [3, 5, 7], [3, 5, 9], [3, 5, 9], [3, 5, 1], [0, 5, 9]])
-    mask = np.array([[1, 1, 0], [1, 1, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1], [0, 1, 1]])
-    groups = np.array([4, 4, 4, 0, -1, 4])
-    value = advantages.same_response(tokens, mask, groups)
-    np.testing.assert_array_equal(value, [0, 0, 2, 3, -1, 5])  # masked tokens are no part of it, other groups no siblings
-    rng = np.random.default_rng(1)
-    tokens, mask, groups = rng.integers(0, 2, (40, 3)), rng.integers(0, 2, (40, 3)), rng.integers(-1, 3, 40)
-    value = np.asarray(advantages.same_response(tokens, mask, groups))
-    text = [(g, tuple(np.where(m, t, -1))) for g, m, t in zip(groups.tolist(), mask, tokens, strict=True)]
-    assert value.tolist() == [-1 if g < 0 else text.index((g, x)) for g, x in text]

@@ -23,7 +23,7 @@ def total(logprobs, form):
 
 
 def test_worked_example():
-    np.testing.assert_allclose(entropy_scale(ENTROPY, MASK, 0.8), (0.182322, 1.88376, 0.271174, -1.68708), rtol=1e-5)
+    np.testing.assert_allclose(entropy_scale(ENTROPY, MASK, quantile=0.8), (0.182322, 1.88376, 0.271174, -1.68708), rtol=1e-5)
     h = advantages.entropy_signal(ENTROPY, MASK)
     np.testing.assert_allclose(h, SIGNED, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(advantages.entropy_signal(ENTROPY, MASK, form="released"), np.abs(SIGNED), rtol=1e-5, atol=1e-7)

@@ -55,11 +55,16 @@ def test_drawn_sets():
 
 
 def test_identical_responses():
-    tokens = np.array([[5, 6, 1], [5, 6, 9], [5, 7, 1], [5, 6, 1], [5, 6, 1]])
-    mask = np.array([[1, 1, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1], [1, 1, 0]])
-    value = advantages.identical_responses(tokens, mask, np.array([0, 0, 0, 0, 1]))
-    np.testing.assert_array_equal(value, [0, 0, 2, 3, 4])
-    np.testing.assert_array_equal(advantages.identical_responses(tokens, mask, np.array([-1, 0, 0, 0, 0]))[:2], [-1, 1])
+    tokens = np.array([[3, 5, 9], [3, 5, 7], [3, 5, 9], [3, 5, 9], [3, 5, 1], [0, 5, 9]])
+    mask = np.array([[1, 1, 0], [1, 1, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1], [0, 1, 1]])
+    groups = np.array([4, 4, 4, 0, -1, 4])
+    value = advantages.identical_responses(tokens, mask, groups)
+    np.testing.assert_array_equal(value, [0, 0, 2, 3, -1, 5])  # masked tokens are no part of it, other groups no siblings
+    rng = np.random.default_rng(1)
+    tokens, mask, groups = rng.integers(0, 2, (40, 3)), rng.integers(0, 2, (40, 3)), rng.integers(-1, 3, 40)
+    value = np.asarray(advantages.identical_responses(tokens, mask, groups))
+    text = [(g, tuple(np.where(m, t, -1))) for g, m, t in zip(groups.tolist(), mask, tokens, strict=True)]
+    assert value.tolist() == [-1 if g < 0 else text.index((g, x)) for g, x in text]
 
 
 def test_first_tokens():

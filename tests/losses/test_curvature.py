@@ -33,7 +33,7 @@ def trust(m_h, m_f, on, **hyper):
 
 def test_card_of_the_rule_and_the_loss():
     m_h, m_f = np.array([[0.209218, 0.00146116]]), np.array([[0.018746, 1.06619e-06]])
-    np.testing.assert_array_equal(within_curvature(m_h, m_f, 0.01, 1e-4), [[False, True]])
+    np.testing.assert_array_equal(within_curvature(m_h, m_f, objective_limit=0.01, policy_limit=1e-4), [[False, True]])
     np.testing.assert_array_equal(trust(m_h, m_f, np.ones((1, 2))), [[0, 1]])
     trusted = np.array([[1, 0, 1], [1, 1, 1], [1, 1, 0], [0, 0, 1]])
     weights = trust(1.0 - trusted, np.zeros((4, 3)), EX.mask, objective_limit=0.5)
@@ -48,7 +48,7 @@ def test_heads_and_rule_are_the_statistics_of_a_gradient_step(x64):
     gain, bend = (f(h, logits, token).reshape(2, 3) for f in (curvature.gradient_gain, curvature.gradient_curvature))
     m_h, m_f = curvature.curvature_statistics(h, logits, token, a, learning_rate=0.3)
     objective, policy = float(jnp.median(jnp.abs(m_h))) * 1.01, float(jnp.max(m_f)) * 0.99
-    kept = np.asarray(within_curvature(m_h, m_f, objective, policy)).reshape(2, 3)
+    kept = np.asarray(within_curvature(m_h, m_f, objective_limit=objective, policy_limit=policy)).reshape(2, 3)
     hyper = {"learning_rate": 0.3, "objective_limit": objective, "policy_limit": policy}
     found = advantages.curvature_trust(gain, bend, a.reshape(2, 3), np.ones((2, 3)), **hyper)
     np.testing.assert_allclose(found, kept / np.maximum(kept.sum(1, keepdims=True), 1), rtol=1e-9)
