@@ -23,10 +23,18 @@ def visible(mask: Bool[Array, "B T"], window: int | None) -> Bool[Array, "B T T"
     return near & (mask[:, None, :] | (distance == 0))
 
 
-def attend(query: Query, key: Keys, value: Keys, mask: Bool[Array, "B Q T"]) -> Query:
-    """Softmax attention in at least float32: softmax(q k / sqrt(H) where mask) v."""
+def capped(x: Float[Array, "..."], cap: float | None) -> Float[Array, "..."]:
+    """cap * tanh(x / cap), between -cap and cap; None: x (soft-cap of Gemma 2, arXiv 2408.00118)."""
+    return x if cap is None else cap * jnp.tanh(x / cap)
+
+
+def attend(
+    query: Query, key: Keys, value: Keys, mask: Bool[Array, "B Q T"], scale: float | None = None, softcap: float | None = None
+) -> Query:
+    """Softmax attention in at least float32: softmax(capped(q k * scale) where mask) v; scale: default 1 / sqrt(H)."""
     accumulate = _float32(query.dtype)
-    scores = jnp.einsum("btkrh,bskh->bkrts", query, key, preferred_element_type=accumulate) * query.shape[-1] ** -0.5
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = capped(jnp.einsum("btkrh,bskh->bkrts", query, key, preferred_element_type=accumulate) * scale, softcap)
     scores = jnp.where(mask[:, None, None], scores, jnp.finfo(accumulate).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     return jnp.einsum("bkrts,bskh->btkrh", weights, value)
@@ -39,8 +47,10 @@ def attend_cached(
     rows: tuple[Float[Array, "n K H T"], Float[Array, "n K T H"]],
     slots: Int[Array, "n"],
     window: int | None,
+    scale: float | None = None,
+    softcap: float | None = None,
 ) -> Float[Array, "n K R H"]:
-    """Attention of the token that row r has just written to slot slots[r], over its prompt r // (n / P) and its own tokens.
+    """`attend` for the token that row r has just written to slot slots[r], over its prompt r // (n / P) and its own tokens.
 
     The rows of a prompt stand side by side as queries of one product, so the prompt's keys are read once and never copied per row.
     """
@@ -57,10 +67,12 @@ def attend_cached(
         # Prompts are padded on the left, so index and position differ by the same number for keys and queries.
         seen_own &= slots[:, None] - slot < window
         seen_past &= slots[:, None] + length - jnp.arange(length) < window
+    scale = head_dim**-0.5 if scale is None else scale
+    past, own = capped(past * scale, softcap), capped(own * scale, softcap)
     past = jnp.where(seen_past[:, None, None], past, -jnp.inf)
     own = jnp.where(seen_own[:, None, None], own, -jnp.inf)  # the token itself is always seen, so no row is empty
     scores = jnp.concatenate([past, own], axis=-1)
-    weights = jax.nn.softmax(scores * head_dim**-0.5, axis=-1).astype(query.dtype)
+    weights = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
     of_prompt = weights[..., :length].reshape(prompts, samples, kv_heads, shared, length)
     context = jnp.einsum("pgkrs,pksh->pgkrh", of_prompt, prompt[1]).reshape(query.shape)
     return context + jnp.einsum("nkrt,nkth->nkrh", weights[..., length:], rows[1])

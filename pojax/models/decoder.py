@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key, Shaped
 
-from pojax.models import attention
+from pojax.models import attention, lora
 from pojax.models.config import DecoderConfig
-from pojax.models.rope import rotate, rotations
+from pojax.models.rope import rotate, rotation_of, rotations
 
 Params = dict[str, Any]
 INIT_STDDEV = 0.02
@@ -19,7 +19,7 @@ INIT_STDDEV = 0.02
 class Cache(NamedTuple):
     """Keys and values of P prompts, read by the n = P * G rows that continue them (row r belongs to prompt r // G), and of those rows.
 
-    One pair per layer where the decode step is unrolled, else one per layer of the period, stacked over periods in front.
+    One pair per layer where the decode step is unrolled, else one per layer of each segment of the config, stacked over its repetitions.
     """
 
     prompt_mask: Array  # [P, S] bool
@@ -34,7 +34,10 @@ def _normal(config: DecoderConfig, axes: tuple, residual: bool = False):
 
 
 class Linear(nn.Module):
-    """einsum(equation, x, kernel) + bias: kernel of the given shape and logical axes, kept in param_dtype, multiplied in dtype."""
+    """einsum(equation, x, kernel) + bias: kernel of the given shape and logical axes, kept in param_dtype, multiplied in dtype.
+
+    Where adapters stand beside the kernel (see `lora`), their product is added.
+    """
 
     config: DecoderConfig
     equation: str
@@ -48,6 +51,9 @@ class Linear(nn.Module):
         dtype = self.config.dtype
         kernel: Any = self.param("kernel", _normal(self.config, self.axes, self.residual), self.shape, self.config.param_dtype)
         y = jnp.einsum(self.equation, x, kernel.astype(dtype))
+        if self.has_variable("params", "lora_a"):
+            a, b = (self.get_variable("params", leaf) for leaf in lora.LEAVES)
+            y += lora.product(self.config, str(self.name), self.equation, x, a, b)
         if self.bias:
             zeros = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[-self.bias :])
             bias: Any = self.param("bias", zeros, self.shape[-self.bias :], self.config.param_dtype)
@@ -56,17 +62,21 @@ class Linear(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + epsilon) * scale, the mean in at least float32."""
+    """x / sqrt(mean(x^2) + epsilon) * scale over the last axis (1 + scale where norm_offset), the mean in at least float32."""
 
     config: DecoderConfig
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        ones = nn.with_logical_partitioning(nn.initializers.ones, (None,))
-        scale: Any = self.param("scale", ones, (self.config.hidden,), self.config.param_dtype)
+        c = self.config
+        neutral = nn.initializers.zeros if c.norm_offset else nn.initializers.ones
+        scale: Any = self.param("scale", nn.with_logical_partitioning(neutral, (None,)), x.shape[-1:], c.param_dtype)
+        scale = scale.astype(c.dtype)  # as `decode_params` has it
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        normed = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.config.norm_epsilon)
-        return normed.astype(self.config.dtype) * scale.astype(self.config.dtype)
+        normed = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + c.norm_epsilon)
+        if c.norm_offset:
+            return (normed * (1.0 + scale.astype(normed.dtype))).astype(c.dtype)
+        return normed.astype(c.dtype) * scale
 
 
 def _unpair(x: Array) -> tuple[Array, Array]:
@@ -78,6 +88,7 @@ def _unpair(x: Array) -> tuple[Array, Array]:
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)), for the positions from `start` on; the earlier ones are only seen by them.
 
+    With post_norms what is added is normed, too.
     `attend(query, key, value) -> (context, rest)` is all that the callers differ in: the learner, the prefill, the decode step.
     """
 
@@ -92,40 +103,45 @@ class Block(nn.Module):
         # Two products of one input are one product: a narrow one alone does not keep a core busy in the decode step.
         shape, axes = (c.hidden, 2, c.kv_heads, c.head_dim), ("embed", None, "kv_heads", "head_dim")
         key, value = _unpair(Linear(c, "btd,dcnh->btcnh", shape, axes, bias and 3, name="key_value")(normed))
-        key = rotate(key, rotation)
+        key = rotate(RMSNorm(c, name="key_norm")(key) if c.qk_norm else key, rotation)
         x, normed, cosine, sine = (part[:, self.start :] for part in (x, normed, *rotation))
         query = Linear(c, "btd,dnh->btnh", (c.hidden, c.heads, c.head_dim), ("embed", "heads", "head_dim"), bias, name="query")(normed)
-        query = rotate(query, (cosine, sine))
+        query = rotate(RMSNorm(c, name="query_norm")(query) if c.qk_norm else query, (cosine, sine))
         grouped = query.reshape(*query.shape[:2], c.kv_heads, c.heads // c.kv_heads, c.head_dim)
         context, rest = attend(grouped, key, value)
         context = context.reshape(query.shape)
         out_shape, out_axes = (c.heads, c.head_dim, c.hidden), ("heads", "head_dim", "embed")
-        x += Linear(c, "btnh,nhd->btd", out_shape, out_axes, residual=True, name="out")(context)
+        out = Linear(c, "btnh,nhd->btd", out_shape, out_axes, residual=True, name="out")(context)
+        x += RMSNorm(c, name="attention_post_norm")(out) if c.post_norms else out
         normed = RMSNorm(c, name="mlp_norm")(x)
         gate_up = Linear(c, "btd,dcf->btcf", (c.hidden, 2, c.mlp), ("embed", None, "mlp"), name="gate_up")
         gate, up = _unpair(gate_up(normed))
-        x += Linear(c, "btf,fd->btd", (c.mlp, c.hidden), ("mlp", "embed"), residual=True, name="down")(nn.silu(gate) * up)
+        gate = nn.silu(gate) if c.activation == "silu" else nn.gelu(gate, approximate=True)
+        down = Linear(c, "btf,fd->btd", (c.mlp, c.hidden), ("mlp", "embed"), residual=True, name="down")(gate * up)
+        x += RMSNorm(c, name="mlp_post_norm")(down) if c.post_norms else down
         return x, rest
 
 
 class Period(nn.Module):
-    """The layers after which the architecture repeats, over whole sequences; also gives their keys and values."""
+    """The layers of one repetition of a segment, over whole sequences; also gives their keys and values."""
 
     config: DecoderConfig
+    windows: tuple[int | None, ...]
     keep: bool  # give keys and values
     start: int = 0  # the last layer gives the positions from here on
 
     @nn.compact
     def __call__(self, x: Array, rotation: tuple, mask: Array) -> tuple[Array, tuple | None]:
         kept = []
-        for j, window in enumerate(self.config.windows):
-            start = self.start if j == self.config.period - 1 else 0
+        c = self.config
+        for j, window in enumerate(self.windows):
+            start = self.start if j == len(self.windows) - 1 else 0
             seen = attention.visible(mask, window)[:, start:]
 
             def attend(query, key, value, seen=seen):
-                return attention.attend(query, key, value, seen), (key, value)
+                return attention.attend(query, key, value, seen, c.attention_scalar**-0.5, c.attention_softcap), (key, value)
 
-            x, key_value = Block(self.config, start, name=f"layer_{j}")(x, rotation, attend)
+            x, key_value = Block(c, start, name=f"layer_{j}")(x, rotation_of(rotation, window), attend)
             kept.append(key_value)
         return x, tuple(kept) if self.keep else None
 
@@ -146,28 +162,31 @@ class Decoder(nn.Module):
             self.param("value", zeros, (c.hidden,), c.param_dtype)
         elif not c.tie_embeddings:
             self.param("unembedding", _normal(c, ("vocab", None)), (c.vocab_size, c.hidden), c.param_dtype)
-        x, rotation = table[tokens].astype(c.dtype), rotations(positions_of(mask), tokens.shape[1], c)
+        x, rotation = embed(table, tokens, c), rotations(positions_of(mask), tokens.shape[1], c)
         if unrolled(c) and not self.is_initializing():
             x, kept = self._unrolled(x, rotation, mask, start, keep)
         else:
-            blocks = nn.scan(
-                nn.remat(Period, prevent_cse=False) if c.remat else Period,
-                variable_axes={"params": 0},
-                split_rngs={"params": True},
-                in_axes=(nn.broadcast,) * 2,
-                length=c.layers // c.period,
-                metadata_params={nn.PARTITION_NAME: "layers"},
-            )
-            x, kept = blocks(c, keep, name="blocks")(x, rotation, mask)
-            x = x[:, start:]
+            kept = ()
+            for name, windows, repeats in c.segments:
+                scanned = nn.scan(
+                    nn.remat(Period, prevent_cse=False) if c.remat else Period,
+                    variable_axes={"params": 0},
+                    split_rngs={"params": True},
+                    in_axes=(nn.broadcast,) * 2,
+                    length=repeats,
+                    metadata_params={nn.PARTITION_NAME: "layers"},
+                )
+                x, key_values = scanned(c, windows, keep, name=name)(x, rotation, mask)
+                kept += key_values if keep else ()
+            x, kept = x[:, start:], kept if keep else None
         return RMSNorm(c, name="norm")(x), kept
 
     def _unrolled(self, x: Array, rotation: tuple, mask: Array, start: int, keep: bool) -> tuple[Array, tuple | None]:
         c, kept = self.config, list[Any]()
-        periods = _unstack(self.variables["params"]["blocks"], c.layers // c.period)
-        for i, layers in enumerate(periods):
+        periods = [(w, one) for name, w, n in c.segments for one in _unstack(self.variables["params"][name], n)]
+        for i, (windows, layers) in enumerate(periods):
             last = start if i == len(periods) - 1 else 0
-            period = (nn.remat(Period) if c.remat else Period)(c, keep, last, parent=None)
+            period = (nn.remat(Period) if c.remat else Period)(c, windows, keep, last, parent=None)
             x, key_values = period.apply({"params": layers}, x, rotation, mask)
             kept.extend(key_values if keep else ())
         return x, tuple(kept) if keep else None
@@ -175,17 +194,20 @@ class Decoder(nn.Module):
 
 @partial(jax.jit, static_argnums=1)
 def init(key: Key[Array, ""], config: DecoderConfig) -> Params:
-    """Fresh parameters, N(0, 0.02^2) with what enters the residual stream divided by sqrt(2 layers); norms 1, biases and the value head 0.
+    """Fresh parameters, N(0, 0.02^2) with what enters the residual stream divided by sqrt(2 layers); norms neutral, biases, value head 0.
 
-    A plain nested dict of arrays in config.param_dtype, the layers of every kernel stacked in front.
+    A plain nested dict of arrays in config.param_dtype; with config.lora adapters beside the kernels. Layers are in the segments of the
+    config: `blocks`, whole periods stacked in front of every array, and where the last period is incomplete `rest`, a stack of one.
     """
-    return nn.meta.unbox(_boxed(key, config))
+    params = nn.meta.unbox(_boxed(key, config))
+    return params if config.lora is None else lora.add(params, config, jax.random.fold_in(key, 1))
 
 
 def logical_axes(config: DecoderConfig) -> Params:
     """The tree of `init` with a tuple of logical axis names in place of each array (None: never sharded)."""
     boxed = jax.eval_shape(lambda: _boxed(jax.random.key(0), config))
-    return jax.tree.map(lambda box: tuple(box.names), boxed, is_leaf=lambda x: isinstance(x, nn.meta.AxisMetadata))
+    axes = jax.tree.map(lambda box: tuple(box.names), boxed, is_leaf=lambda x: isinstance(x, nn.meta.AxisMetadata))
+    return axes if config.lora is None else lora.axes(axes, config)
 
 
 def _boxed(key: Array, config: DecoderConfig) -> Params:
@@ -233,18 +255,24 @@ def prefill(
     mask = jnp.asarray(prompt_mask, bool)
     hidden, kept = Decoder(config).apply({"params": params}, prompt_tokens, mask, start=length - 1, keep=True)
     prompt = jax.tree.map(lambda x: jnp.swapaxes(x, -3, -2), kept)  # [..., P, S, K, H] -> [..., P, K, S, H]
-    stacked = () if unrolled(config) else (config.layers // config.period,)
-    keys = (*stacked, rows, config.kv_heads, config.head_dim, response_tokens)
-    values = (*stacked, rows, config.kv_heads, response_tokens, config.head_dim)
-    own = tuple((jnp.zeros(keys, config.dtype), jnp.zeros(values, config.dtype)) for _ in prompt)
+    heads, size = config.kv_heads, config.head_dim
+
+    def empty(stacked: tuple[int, ...]) -> tuple[Array, Array]:
+        shapes = (*stacked, rows, heads, size, response_tokens), (*stacked, rows, heads, response_tokens, size)
+        return jnp.zeros(shapes[0], config.dtype), jnp.zeros(shapes[1], config.dtype)
+
+    own = tuple(empty(keys.shape[:-4]) for keys, _ in prompt)
     return hidden[:, 0], Cache(mask, prompt, own)
 
 
 def decode_params(params: Params, config: DecoderConfig) -> Params:
     """Parameters as `decode_step` reads them, made once before its loop: in the dtype of products, a tree per layer where unrolled."""
     params = jax.tree.map(lambda x: x.astype(config.dtype), params)
-    periods = _unstack(params["blocks"], config.layers // config.period) if unrolled(config) else [params["blocks"]]
-    return {**params, "blocks": tuple(period[f"layer_{j}"] for period in periods for j in range(config.period))}
+    layers = []
+    for name, windows, repeats in config.segments:
+        periods = _unstack(params[name], repeats) if unrolled(config) else [params[name]]
+        layers += [period[f"layer_{j}"] for period in periods for j in range(len(windows))]
+    return {**{name: value for name, value in params.items() if name not in ("blocks", "rest")}, "layers": tuple(layers)}
 
 
 def decode_step(
@@ -256,28 +284,32 @@ def decode_step(
     """
     lengths = jnp.sum(cache.prompt_mask, axis=1, dtype=jnp.int32)
     positions = jnp.repeat(lengths, tokens.shape[0] // lengths.shape[0]) + slots
-    x = params["embedding"][tokens[:, None]]
+    x = embed(params["embedding"], tokens[:, None], config)
     length = cache.prompt_mask.shape[1] + cache.rows[0][1].shape[-2]
     rotation = rotations(positions[:, None], length, config)
 
-    def block(i, layer, prompt, x, rows, at):
+    def block(window, layer, prompt, x, rows, at):
         cached = cache.prompt_mask, prompt, rows
-        return _cached_block(config, config.windows[i % config.period], layer, x, rotation, cached, slots, at)
+        return _cached_block(config, window, layer, x, rotation_of(rotation, window), cached, slots, at)
 
     rows = list(cache.rows)
     if unrolled(config):
-        for i, layer in enumerate(params["blocks"]):
-            x, rows[i] = block(i, layer, cache.prompt[i], x, rows[i], ())
+        for i, layer in enumerate(params["layers"]):
+            x, rows[i] = block(config.windows[i % len(config.windows)], layer, cache.prompt[i], x, rows[i], ())
     else:
+        first = 0
+        for _, windows, _ in config.segments:
 
-        def period(carry, stacked):
-            x, rows, index = carry
-            for j in range(config.period):
-                x, rows[j] = block(j, stacked[0][j], stacked[1][j], x, rows[j], (index,))
-            return (x, rows, index + 1), None
+            def period(carry, stacked, windows=windows):
+                x, rows, index = carry
+                for j, window in enumerate(windows):
+                    x, rows[j] = block(window, stacked[0][j], stacked[1][j], x, rows[j], (index,))
+                return (x, rows, index + 1), None
 
-        start = (x, rows, jnp.zeros((), jnp.int32))
-        (x, rows, _), _ = jax.lax.scan(period, start, (params["blocks"], cache.prompt))
+            part = slice(first, first + len(windows))
+            start = (x, rows[part], jnp.zeros((), jnp.int32))
+            (x, rows[part], _), _ = jax.lax.scan(period, start, (params["layers"][part], cache.prompt[part]))
+            first += len(windows)
     hidden: Any = RMSNorm(config).apply({"params": params["norm"]}, x[:, 0])
     return hidden, cache._replace(rows=tuple(rows))
 
@@ -313,7 +345,9 @@ def _cached_block(
         every = jnp.arange(slots.shape[0])
         new = keys.at[(*at, every, ..., slots)].set(key[:, 0]), values.at[(*at, every, slice(None), slots)].set(value[:, 0])
         own = tuple(jax.lax.dynamic_index_in_dim(item, at[0], keepdims=False) if at else item for item in new)
-        return attention.attend_cached(query[:, 0], prompt, prompt_mask, own, slots, window)[:, None], new
+        scale = config.attention_scalar**-0.5
+        context = attention.attend_cached(query[:, 0], prompt, prompt_mask, own, slots, window, scale, config.attention_softcap)
+        return context[:, None], new
 
     written: Any = Block(config).apply({"params": params}, x, rotation, attend)
     return written
@@ -345,9 +379,16 @@ def unembedding(params: Params, config: DecoderConfig) -> Float[Array, "V hidden
     return params["embedding" if config.tie_embeddings else "unembedding"].astype(config.dtype)
 
 
-def logits_of(table: Float[Array, "V hidden"], hidden: Float[Array, "n hidden"]) -> Float[Array, "n V"]:
-    """Logits in at least float32."""
-    return jnp.einsum("nd,vd->nv", hidden, table, preferred_element_type=jnp.promote_types(table.dtype, jnp.float32))
+def embed(table: Float[Array, "V hidden"], tokens: Int[Array, "B T"], config: DecoderConfig) -> Float[Array, "B T hidden"]:
+    """The tokens' rows of the table, times sqrt(hidden) where embedding_scale, in the dtype of products."""
+    x = table[tokens].astype(config.dtype)
+    return x * jnp.asarray(config.hidden**0.5, config.dtype) if config.embedding_scale else x
+
+
+def logits_of(table: Float[Array, "V hidden"], hidden: Float[Array, "n hidden"], config: DecoderConfig) -> Float[Array, "n V"]:
+    """Logits in at least float32, soft-capped where the architecture does."""
+    logits = jnp.einsum("nd,vd->nv", hidden, table, preferred_element_type=jnp.promote_types(table.dtype, jnp.float32))
+    return attention.capped(logits, config.logit_softcap)
 
 
 def check_lengths(config: DecoderConfig, prompt_tokens: int, response_tokens: int) -> None:

@@ -53,7 +53,7 @@ def token_outputs(
         data = {"hidden": hidden, "token": jnp.asarray(tokens), **spread}
         chunk = chunk or max(CHUNK_ELEMENTS // config.vocab_size, SMALLEST_CHUNK)
         table = unembedding(params, config)
-        outputs |= _by_chunks(lambda piece: _of_positions(table, wanted, heads, **piece), data, chunk)
+        outputs |= _by_chunks(lambda piece: _of_positions(table, config, wanted, heads, **piece), data, chunk)
     return {name: outputs[name] for name in names}
 
 
@@ -75,9 +75,11 @@ def _spread(value: ArrayLike, shape: tuple[int, int]) -> Array:
     return jnp.broadcast_to(value[:, None] if value.ndim == 1 else value, shape)
 
 
-def _of_positions(table: Array, names: tuple, heads: Mapping, hidden: Array, token: Array, temperature: Array, **fields: Array) -> dict:
+def _of_positions(
+    table: Array, config: DecoderConfig, names: tuple, heads: Mapping, hidden: Array, token: Array, temperature: Array, **fields: Array
+) -> dict:
     """Outputs of n positions; hidden [n, hidden], everything else [n]."""
-    logits = logits_of(table, hidden) / temperature[:, None]
+    logits = logits_of(table, hidden, config) / temperature[:, None]
     log_partition = jax.nn.logsumexp(logits, axis=-1)
     outputs = {"log_partition": log_partition}
     if "logprobs" in names:

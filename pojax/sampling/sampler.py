@@ -218,7 +218,7 @@ def _draw(loop: Loop, table: Array, totals: Array, state: State, hidden: Array) 
     controls = loop.controls
     greedy = controls.temperature == 0
     scale = jnp.where(greedy, 1.0, controls.temperature)[:, None]
-    raw = logits_of(table, hidden)
+    raw = logits_of(table, hidden, loop.config)
     logits = raw / scale
     processed = logits if loop.processor is None else _process(loop, state, raw) / scale
     cut = truncate(processed, controls.top_k, controls.top_p, controls.min_p)

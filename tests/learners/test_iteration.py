@@ -275,7 +275,7 @@ def greedy_responses(made, params, prompts):
     alive, mask = np.ones(len(prompts), bool), np.zeros(tokens.shape, bool)
     for t in range(jobs.T):
         hidden = models.hidden_states(params, config, source.tokens[prompts], source.mask[prompts], jnp.asarray(tokens))[:, t]
-        best = np.argmax(models.logits_of(models.unembedding(params, config), hidden), axis=1)
+        best = np.argmax(models.logits_of(models.unembedding(params, config), hidden, config), axis=1)
         tokens[:, t], mask[:, t] = np.where(alive, best, 0), alive
         alive &= best != 1
     return tokens, mask

@@ -165,7 +165,7 @@ def test_half_precision(params):
     states = hidden_states(params, half, prompts, mask, tokens)
     assert states.dtype == jnp.bfloat16
     np.testing.assert_allclose(states.astype(np.float32), hidden_states(params, CONFIG, prompts, mask, tokens), atol=0.15)
-    assert models.logits_of(models.unembedding(params, half), states[0]).dtype == jnp.float32
+    assert models.logits_of(models.unembedding(params, half), states[0], half).dtype == jnp.float32
 
 
 def test_float64(x64, params):
