@@ -12,14 +12,10 @@ import jax.numpy as jnp
 
 from pojax import binding
 from pojax.binding import RESERVED, Bound, ConfigError, bind, near, root
+from pojax.method_form import labels, lift, update_dicts
 from pojax.program import Output, Program, Term, Update
 from pojax.types import Rollout
 
-UPDATE_KEYS = (
-    *("name", "trains", "per_minibatch", "losses", "aggregate", "optimizer"),
-    *("epochs", "minibatches", "microbatches", "every", "after"),
-)
-METHOD_KEYS = ("family", "curricula", "rollouts", "rewards", "advantages", "updates", "trackers", "copies", "heads", "views")
 SERVICES = (
     *("select", "render", "sample", "extend", "verify", "evaluate", "reward", "demonstrate", "cond"),
     *("encode", "environment"),
@@ -46,29 +42,7 @@ def bind_method(
     vocabulary: the sampler's. ConfigError for every mistake.
     """
     binder = _Binder(dict(sizes), default_optimizer, at)
-    return binder.method(_lift(method, at), arrange, dict(sampling or {}), processor, vocabulary)
-
-
-def _lift(method: Mapping[str, Any], at: str) -> dict[str, Any]:
-    """The flat form as a list of one update; ConfigError for unknown keys or both forms at once."""
-    flat = {k: method[k] for k in UPDATE_KEYS if k in method}
-    unknown = [k for k in method if k not in UPDATE_KEYS and k not in METHOD_KEYS]
-    if unknown:
-        raise ConfigError(f"{at}.{unknown[0]}: unknown key of a method; {near(unknown[0], UPDATE_KEYS + METHOD_KEYS)}")
-    if "updates" in method and flat:
-        raise ConfigError(f"{at}.{next(iter(flat))}: stands beside `updates`; write it inside an update")
-    if not method.get("updates") and not flat:
-        raise ConfigError(f"{at}.updates: a method needs `losses` or `updates`")
-    rest = {k: v for k, v in method.items() if k in METHOD_KEYS}
-    return rest if "updates" in method else rest | {"updates": [flat], "_flat": True}
-
-
-def _labels(entries: Any, at: str) -> list[str]:
-    """The path of each entry of a list: its function's name, or its index where the name is not unique."""
-    if not isinstance(entries, list | tuple) or binding.is_entry(entries):
-        raise ConfigError(f"{at}: found {entries!r}, allowed: a list of entries (name, dict)")
-    names = [e[0] if binding.is_entry(e) else str(i) for i, e in enumerate(entries)]
-    return [f"{at}.{n if names.count(n) == 1 else i}" for i, n in enumerate(names)]
+    return binder.method(lift(method, at), arrange, dict(sampling or {}), processor, vocabulary)
 
 
 class _Binder:
@@ -102,7 +76,7 @@ class _Binder:
             bind("curricula", method.get("curricula", ("uniform", {})), f"{at}.curricula", self.known, "indices"), "curricula"
         )
         rollout, arrangement = self._arrangement(method, arrange)
-        updates = self._update_dicts(method)
+        updates = update_dicts(method, self.at)
         heads = self._name_outputs(method, updates)
         lazy = frozenset(self.outputs)
         rewards = self._rules("rewards", method.get("rewards") or [], "rewards", lazy)
@@ -213,24 +187,6 @@ class _Binder:
         self.rows, self.tokens, self.block = rows, tokens, rollout.block
         return Shape(fields, rows, rollout.block), bound
 
-    def _update_dicts(self, method: dict[str, Any]) -> list[dict[str, Any]]:
-        updates = []
-        for i, update in enumerate(method["updates"]):
-            path = self.at if "_flat" in method else f"{self.at}.updates.{update.get('name', i)}"
-            for key in update:
-                if key not in UPDATE_KEYS:
-                    raise ConfigError(f"{path}.{key}: unknown key of an update; {near(key, UPDATE_KEYS)}")
-            trains = update.get("trains", ("policy",))
-            trains = (trains,) if isinstance(trains, str) else tuple(trains)
-            for role in trains:
-                if role not in ("policy", "value"):
-                    raise ConfigError(f"{path}.trains: found {role!r}, allowed: policy, value")
-            updates.append(dict(update) | {"trains": trains, "name": update.get("name", "_".join(trains)), "_path": path})
-        names = [u["name"] for u in updates]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"{self.at}.updates: two updates are named {max(names, key=names.count)!r}; give each its `name`")
-        return updates
-
     def _name_outputs(self, method: dict[str, Any], updates: list[dict[str, Any]]) -> dict[str, Bound]:
         """Every name that a forward pass could give is known from here on; those that something reads are computed."""
         heads = {}
@@ -266,7 +222,7 @@ class _Binder:
 
     def _rules(self, stage: str, entries: Any, noun: str, lazy: frozenset[str], at: str | None = None) -> list[Bound]:
         bound = []
-        for path, value in zip(_labels(entries, at or f"{self.at}.{stage}"), entries, strict=True):
+        for path, value in zip(labels(entries, at or f"{self.at}.{stage}"), entries, strict=True):
             rule = self._check(bind(stage, value, path, self.known, noun, lazy), stage)
             bound.append(rule)
         return bound
@@ -277,7 +233,7 @@ class _Binder:
         rules = self._rules("per_minibatch", update.get("per_minibatch") or [], "advantages", lazy, f"{path}.per_minibatch")
         if not update.get("losses"):
             raise ConfigError(f"{path}.losses: an update needs at least one loss")
-        terms = [self._term(p, v, update, path) for p, v in zip(_labels(update["losses"], f"{path}.losses"), update["losses"], strict=True)]
+        terms = [self._term(p, v, update, path) for p, v in zip(labels(update["losses"], f"{path}.losses"), update["losses"], strict=True)]
         optimizer = bind(
             "optimizer",
             update.get("optimizer", self.default_optimizer),
