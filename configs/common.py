@@ -6,6 +6,8 @@ config.method = dict(...)
 
 from ml_collections import ConfigDict
 
+from configs import presets
+
 
 def sft(aggregate="token_mean"):
     """The supervised method of the warm start: the likelihood of worked solutions."""
@@ -76,4 +78,4 @@ def world():
     return config
 
 
-PRESETS = {"tiny": tiny, "micro": micro, "world": world}
+PRESETS = {"tiny": tiny, "micro": micro, "world": world} | presets.PRESETS

@@ -37,6 +37,9 @@ KEYS: dict[str, tuple[tuple[type, ...], str]] = {
     "init_from": ((str, type(None)), "workdir of another run whose parameters to start from"),
     "run": ((dict,), "what may change when a run goes on: steps, intervals, outputs"),
 }
+OPTIONAL_KEYS: dict[str, tuple[tuple[type, ...], str]] = {
+    "micro_rows": ((int,), "most rows of a micro-batch of updates whose method gives no number of micro-batches"),
+}
 RUN_KEYS: dict[str, tuple[type, ...]] = {
     "steps": (int,),
     "checkpoint_every": (int,),
@@ -123,7 +126,7 @@ def _set(node: Any, parts: list[str], value: Any, path: str) -> Any:
             return _set(node, rest, value, path) if not rest else (name, _set(keywords, rest, value, path))
         return (name, _set(keywords, parts, value, path) if head in keywords or rest else keywords | {head: value})
     if isinstance(node, dict):
-        optional = METHOD_OPTIONAL if "losses" in node or "updates" in node else ()
+        optional = METHOD_OPTIONAL if "losses" in node or "updates" in node else tuple(OPTIONAL_KEYS) if "method" in node else ()
         if head not in node and not (head in optional and not rest):
             raise ConfigError(f"{path}: no key {head!r}; {near(head, [*node, *optional])}")
         return node | {head: _set(node.get(head), rest, value, path)}
@@ -169,9 +172,9 @@ def validate(config: Any) -> dict[str, Any]:
     """The config in plain types with every key outside `method` checked; ConfigError names key, found and allowed."""
     tree = plain(config)
     for key in tree:
-        if key not in KEYS:
-            raise ConfigError(f"{key}: unknown config key; {near(key, KEYS)}")
-    for key, (types, meaning) in KEYS.items():
+        if key not in KEYS | OPTIONAL_KEYS:
+            raise ConfigError(f"{key}: unknown config key; {near(key, KEYS | OPTIONAL_KEYS)}")
+    for key, (types, meaning) in (KEYS | {key: value for key, value in OPTIONAL_KEYS.items() if key in tree}).items():
         if key not in tree:
             raise ConfigError(f"{key}: missing from the config ({meaning})")
         _check_type(key, tree[key], types)
@@ -186,8 +189,8 @@ def validate(config: Any) -> dict[str, Any]:
         missing = [k for k in keys if tree[group] is not None and k not in tree[group] and k not in optional]
         if missing:
             raise ConfigError(f"{group}.{missing[0]}: missing from the config")
-    for key in ("batch_prompts", "prompt_tokens", "response_tokens"):
-        _check_at_least(key, tree[key], 1)
+    for key in ("batch_prompts", "prompt_tokens", "response_tokens", "micro_rows"):
+        _check_at_least(key, tree.get(key, 1), 1)
     for key in ("steps", "checkpoint_every", "keep", "eval_every", "log_samples_every"):
         _check_at_least(f"run.{key}", tree["run"][key], 1 if key == "keep" else 0)
     for key, value in tree["evaluation"].items():

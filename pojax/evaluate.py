@@ -130,7 +130,7 @@ def evaluate_workdir(workdir: str | None = None, split: str = "held_out", sample
     if split not in job.tasks:
         raise ConfigError(f"--split: found {split!r}, allowed: {', '.join(job.tasks)}")
     evaluator = Evaluator(job, split, int(problems) if problems else job.tasks[split].size, int(samples))
-    params = checkpointing.load_params(folder / "checkpoints", checkpointing.abstract(job.init().params), say=say)
+    params = checkpointing.load_params(folder / "checkpoints", job.abstract.params, say=say)
     report = report_of(evaluator, params)
     write_json(folder / f"evaluation_{split}.json", report)
     lines = [

@@ -98,20 +98,17 @@ def _say(line: str) -> None:
 
 def _start(job: Job, checkpoints: Checkpoints, say: Callable[[str], None]) -> tuple[LearnerState, int]:
     """The state to go on from: the newest whole checkpoint, or a new one, its parameters from `init_from` where that is set."""
-    state = job.init()
-    target = checkpointing.abstract(state)
     if checkpoints.steps():
-        del state  # two states need not fit on the devices
-        restored = checkpoints.restore(target)
+        restored = checkpoints.restore(job.abstract)
         if restored is not None:
             state, step = restored
             say(f"going on from iteration {step}")
             return states.own_buffers(state), step
-        state = job.init()
+    state = job.init()
     if job.config["init_from"]:
         folder = check_init_from(job)
         try:
-            params = checkpointing.load_params(folder / "checkpoints", target.params, say=say)
+            params = checkpointing.load_params(folder / "checkpoints", job.abstract.params, say=say)
         except ValueError as error:
             raise ConfigError(f"init_from: {error}") from error
         state = dataclasses.replace(state, params=params)

@@ -182,7 +182,7 @@ def test_errors_name_key_found_and_allowed(base, change, message):
         ({"task.digit": 2}, "task.arithmetic.digit: no keyword 'digit'; nearest: digits"),
         ({"task.arithmetic": "arithmetics"}, "task: no function 'arithmetics' in pojax.tasks; nearest: arithmetic"),
         ({"model.hiden": 2}, "model.hiden: qwen2 has no option 'hiden'; nearest: hidden"),
-        ({"model.vocab_size": 5}, "model.vocab_size: found 5, allowed: 22, the vocabulary of the task's tokenizer"),
+        ({"model.vocab_size": 5}, "model.vocab_size: found 5, allowed: at least 22, the vocabulary of the task's tokenizer"),
         ({"model.context": 5}, "model.context: found 5, allowed: at least prompt_tokens"),
         ({"method.family": "grup"}, "method.family: found 'grup', allowed: group, supervised"),
         ({"prompt_tokens": 2}, "prompt 0 has 4 tokens, allowed: at most 2"),

@@ -14,27 +14,33 @@ from pojax.types import LearnerState
 
 
 def init_state(
-    seed: int, program: Program, model: dict[str, models.DecoderConfig], layout: Layout, warm: Program | None = None
+    seed: int, program: Program, model: dict[str, models.DecoderConfig], layout: Layout, warm: Program | None = None, loaded: Any = None
 ) -> LearnerState:
     """The state before the first iteration, sharded. warm: the supervised method before; its optimisers stand beside the method's.
 
     Raises ValueError for a warm start that carries tables or copies of its own.
+    loaded: parameters of a policy, which the policy and the trunk of a value role begin as; given up to the state, so that they stand in
+    memory once. What they do not hold (a value head, adapters) is drawn.
     """
     if warm is not None and (warm.trackers or warm.copies):
         raise ValueError("warm_start.method: found trackers or copies, allowed: none (they belong to the method itself)")
     key = jax.random.key(seed)
 
-    def build(key: Any) -> LearnerState:
-        return build_state(key, program, model, warm)
+    def build(key: Any, loaded: Any) -> LearnerState:
+        return build_state(key, program, model, warm, loaded)
 
-    state = jax.jit(build, out_shardings=state_shardings(jax.eval_shape(build, key), model, layout))(key)
-    return own_buffers(state)
+    shardings = state_shardings(jax.eval_shape(build, key, loaded), model, layout)
+    return own_buffers(jax.jit(build, out_shardings=shardings, donate_argnums=1)(key, loaded))
 
 
-def build_state(key: Any, program: Program, model: dict[str, models.DecoderConfig], warm: Program | None = None) -> LearnerState:
-    """The state before the first iteration as a traceable function of its key."""
+def build_state(
+    key: Any, program: Program, model: dict[str, models.DecoderConfig], warm: Program | None = None, loaded: Any = None
+) -> LearnerState:
+    """The state before the first iteration as a traceable function of its key, and of the parameters to begin with."""
     params = {role: models.init(jax.random.fold_in(key, i), config) for i, (role, config) in enumerate(sorted(model.items()))}
     opt = {}
+    if loaded is not None:
+        params = {role: overlay(tree, loaded) for role, tree in params.items()}
     for phase, prefix in ((warm, "warm_start."), (program, "")):
         if phase is None:
             continue
@@ -58,7 +64,10 @@ def own_buffers(state: LearnerState) -> LearnerState:
 
 
 def recopy(state: LearnerState, program: Program) -> LearnerState:
-    """Make every copy again from the parameters: after a warm start, and after loading parameters."""
+    """Make every copy again from the parameters: after a warm start, and after loading parameters.
+
+    With adapters, `ref` is the base with the adapters of this moment: the base alone where they are fresh.
+    """
     return own_buffers(dataclasses.replace(state, copies=_copies(program, state.params)))
 
 
