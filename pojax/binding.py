@@ -37,6 +37,8 @@ REGISTRIES = {
     "copies": "pojax.learners.copies",
     "schedules": "pojax.schedules",
     "tasks": "pojax.tasks",
+    "verifiers": "pojax.tasks.verifiers",
+    "extraction": "pojax.tasks.verifiers.extraction",
     "processor": "pojax.sampling.processors",
     "models": "pojax.models.config",
 }

@@ -1,0 +1,9 @@
+"""Verifiers: functions (sample, answer, *, options...) -> {component: number}. `__all__` is the registry that an option `verifier` names."""
+
+from pojax.tasks.verifiers.language import language_consistency
+from pojax.tasks.verifiers.math import equation, exact, expression, numeric
+from pojax.tasks.verifiers.protocol import Verifier as Verifier
+from pojax.tasks.verifiers.protocol import bind as bind
+from pojax.tasks.verifiers.protocol import verifier as verifier
+
+__all__ = ["equation", "exact", "expression", "language_consistency", "numeric"]
