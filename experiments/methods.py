@@ -17,7 +17,7 @@ from pojax.program import Program
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"
-NO_METHODS = ("common", "svamp")  # presets, and a method of another config on a data set that has to be downloaded
+NO_METHODS = ("common", "presets", "svamp")  # presets, and a method of another config on a data set that has to be downloaded
 LABELS = ("Paper", "Code", "Assumed", "Names", "Shown on")
 PARAGRAPH = re.compile(rf"\n\s*\n|\n(?=(?:{'|'.join(LABELS)}): )")
 TITLE = re.compile(r"(?P<name>.+?) \((?P<paper>[^()]*(?:\([^()]*\)[^()]*)*)\): (?P<change>.+)", re.DOTALL)
