@@ -5,9 +5,8 @@ import os
 import pathlib
 from typing import Any
 
-from pojax import __version__
+from pojax import __version__, environment, pretrained
 from pojax import config as configs
-from pojax import pretrained
 from pojax.binding import ConfigError
 from pojax.build import Job
 
@@ -56,10 +55,10 @@ def open_workdir(workdir: str | os.PathLike, job: Job) -> pathlib.Path:
     if stored["pojax"] != __version__:
         raise ConfigError(f"--workdir={workdir}: made by pojax {stored['pojax']}, this is {__version__}")
     _check_tokenizer(f"--workdir={workdir}", stored, job)
-    return folder
     if stored.get("model") != pretrained.record(job.config):
         raise ConfigError(f"--workdir={workdir}: began with another model in {stored['model']['folder']} than what is there now; "
                           "allowed: the same config.json and weights")  # fmt: skip
+    return folder
 
 
 def claim_workdir(folder: pathlib.Path, job: Job, writer: bool = True) -> None:

@@ -18,9 +18,9 @@ def init_state(
 ) -> LearnerState:
     """The state before the first iteration, sharded. warm: the supervised method before; its optimisers stand beside the method's.
 
-    Raises ValueError for a warm start that carries tables or copies of its own.
     loaded: parameters of a policy, which the policy and the trunk of a value role begin as; given up to the state, so that they stand in
     memory once. What they do not hold (a value head, adapters) is drawn.
+    Raises ValueError for a warm start that carries tables or copies of its own.
     """
     if warm is not None and (warm.trackers or warm.copies):
         raise ValueError("warm_start.method: found trackers or copies, allowed: none (they belong to the method itself)")
@@ -38,9 +38,9 @@ def build_state(
 ) -> LearnerState:
     """The state before the first iteration as a traceable function of its key, and of the parameters to begin with."""
     params = {role: models.init(jax.random.fold_in(key, i), config) for i, (role, config) in enumerate(sorted(model.items()))}
-    opt = {}
     if loaded is not None:
         params = {role: overlay(tree, loaded) for role, tree in params.items()}
+    opt = {}
     for phase, prefix in ((warm, "warm_start."), (program, "")):
         if phase is None:
             continue
