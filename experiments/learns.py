@@ -7,7 +7,8 @@ Arms x seeds. A config that is written for the preset `tiny` runs on `micro`, wh
 that. A seed's warm start is trained once per preset and shared by all arms. Decision rule, fixed before running: a method learns if the
 lower end of the 95% interval (Student's t over seeds) of its paired gain in held-out pass@1 over the warm start is above 0 and its mean
 gain is at least half of GRPO's on the same preset.
-An arm's rows are written when its seeds are done, and an arm that is done is not run again: stop and start the command at will.
+An arm's rows are written when its seeds are done, and an arm that has the asked seeds and steps is not run again: stop and start the
+command at will. Arms that failed are listed at the end, with exit code 2.
 Writes results/learns/<config>.json, and from all of them results/learns.md and learns.png; warm starts go to runs/learns.
 """
 
@@ -159,7 +160,9 @@ def verdict(record: dict[str, Any], reference: float | None) -> str:
     mean, low, _ = interval(gains(record))
     if not low > 0:
         return "not shown"
-    return "yes" if reference is None or mean >= reference / 2 else "less than half of GRPO's gain"
+    if reference is None:
+        return "gains, but GRPO has not been run on this preset"
+    return "yes" if mean >= reference / 2 else "less than half of GRPO's gain"
 
 
 def verdicts(records: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -228,6 +231,10 @@ def write(results: pathlib.Path) -> str:
 seed share. A method learns if the lower end of the 95% interval of its paired gain is above 0 and its mean gain is at least half of
 GRPO's on the same preset; this rule was fixed before running.
 
+Learning rates and sizes are the preset's, the same for all. How often a method steps on a batch (minibatches, epochs) is part of its
+config; for methods without a clip whose paper takes one step, or leaves it open (HPT, REINFORCE with bypass, DRO-V, A*-PO, REBEL,
+DAPO-direct, TayPO, TRPA, Reg-GRPO, RiskPO, RAE, PF-PPO), it was chosen in short runs on `micro`, seed 0, which is one of the seeds below.
+
 """
     results.parent.mkdir(parents=True, exist_ok=True)
     (results.parent / "learns.md").write_text(
@@ -238,19 +245,35 @@ GRPO's on the same preset; this rule was fixed before running.
 
 
 def run_all(chosen: list[str], seeds: int, steps: int | None, workers: int, runs: pathlib.Path, results: pathlib.Path) -> None:
-    """Every arm that has no rows yet, in processes of one thread each."""
-    missing = [arm for arm in chosen if not (results / f"{arm}.json").exists()]
+    """Every arm that has not all its rows yet, in processes of one thread each; ConfigError at the end, naming the arms that failed."""
+    missing = [arm for arm in chosen if not done(arm, seeds, steps, results)]
     for preset in sorted({preset_of(arm) for arm in missing}):
         for seed in range(seeds):
             warm_start(preset, seed, runs)
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     job = functools.partial(run_and_write, seeds=seeds, steps=steps, runs=runs, results=results)
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=12) as pool:
-        started = {pool.submit(job, arm): arm for arm in missing}
-        for done in concurrent.futures.as_completed(started):
-            error = done.exception()
-            print(f"{started[done]}: {type(error).__name__}: {error}" if error else done.result(), flush=True)
+    failed = list[str]()
+    # New processes every so often, for what they have compiled stays in memory; max_tasks_per_child is known to hang (CPython issue 115634).
+    for chunk in (missing[i : i + 12 * workers] for i in range(0, len(missing), 12 * workers)):
+        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+            started = {pool.submit(job, arm): arm for arm in chunk}
+            for future in concurrent.futures.as_completed(started):
+                error = future.exception()
+                print(f"{started[future]}: {type(error).__name__}: {error}" if error else future.result(), flush=True)
+                failed += [started[future]] if error else []
+    if failed:
+        raise ConfigError(f"{len(failed)} of {len(missing)} arms failed, with the errors above: {', '.join(sorted(failed))}")
+
+
+def done(arm: str, seeds: int, steps: int | None, results: pathlib.Path) -> bool:
+    """Whether an arm has rows of at least so many seeds, all of them of its preset and as many steps as asked for."""
+    path, preset = results / f"{arm}.json", preset_of(arm)
+    if not path.exists():
+        return False
+    record = json.loads(path.read_text())
+    asked = steps or load(arm, preset, 0).run.steps
+    return record["preset"] == preset and len(record["rows"]) >= seeds and all(row["steps"] == asked for row in record["rows"])
 
 
 def _whole(given: dict[str, str], name: str, default: int, low: int, high: int) -> int:
@@ -272,8 +295,10 @@ def main(argv: list[str] | None = None) -> int:
         seeds, workers = _whole(given, "seeds", 5, 1, len(T_QUANTILE) + 1), _whole(given, "workers", 2, 1, 256)
         steps = _whole(given, "steps", 1, 1, 10**9) if "steps" in given else None
         results = pathlib.Path(given.get("results", RESULTS))
-        run_all(chosen, seeds, steps, workers, pathlib.Path(given.get("runs", RUNS)), results)
-        print(write(results))
+        try:
+            run_all(chosen, seeds, steps, workers, pathlib.Path(given.get("runs", RUNS)), results)
+        finally:
+            print(write(results))
 
     return commands.run(body)
 
