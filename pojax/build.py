@@ -181,6 +181,10 @@ def make_model(tree: Mapping[str, Any], tokenizer: tokenizers.Tokenizer, say: Ca
     for key in keywords:
         if key not in fields:
             raise ConfigError(f"model.{key}: {name} has no option {key!r}; {near(key, ['folder', *fields])}")
+    options = [f.name for f in dataclasses.fields(models.LoRA)]
+    for key in keywords["lora"] if isinstance(keywords.get("lora"), Mapping) else ():
+        if key not in options:
+            raise ConfigError(f"model.lora.{key}: adapters have no option {key!r}; {near(key, options)}")
     try:
         model = architecture(**{"context": context, "vocab_size": tokenizer.vocab_size} | keywords)
     except TypeError as error:

@@ -11,6 +11,7 @@ from pojax import models
 from pojax.binding import Bound
 from pojax.build import Job
 from pojax.config import to_json
+from pojax.models import lora
 from pojax.program import Program, Term, Update
 
 
@@ -123,7 +124,9 @@ def show(job: Job) -> str:
         shapes = jax.eval_shape(lambda key, c=config: models.init(key, c), jax.random.key(0))
         leaves = jax.tree_util.tree_leaves_with_path(shapes)
         lines += [f"{role}/{'/'.join(str(k.key) for k in path)} {list(x.shape)} {x.dtype}" for path, x in leaves]
-        lines.append(f"{role}: {sum(math.prod(x.shape) for _, x in leaves):,} parameters")
+        trained = sum(math.prod(x.shape) for x in jax.tree.leaves(lora.trainable(shapes)))
+        apart = f", {trained:,} of them trained (adapters)" if config.lora else ""
+        lines.append(f"{role}: {sum(math.prod(x.shape) for _, x in leaves):,} parameters{apart}")
     mesh = " x ".join(f"{axis}={size}" for axis, size in job.layout.mesh.shape.items())
     lines += ["", "== batch ==", f"mesh {mesh}: rows in {job.layout.row_shards()} shares"]
     for phase in job.phases:

@@ -1,4 +1,7 @@
-"""Rules that copies of the parameters follow: rule(copy, params, step, *, hyper) -> copy, called after the last update of an iteration."""
+"""Rules that copies of the parameters follow: rule(copy, params, step, *, hyper) -> copy, called after the last update of an iteration.
+
+Of a model with adapters a copy holds, and a rule sees, only them: the base is the same in every copy and stands once in the state.
+"""
 
 from typing import Any
 

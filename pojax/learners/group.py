@@ -34,13 +34,17 @@ def make_learner(
         scope = {**program.sizes, **state.tables, "step": step, "key": key}
         return updates.Context(program, model, layout, values, scope, key)
 
+    def trees_of(state: LearnerState) -> dict[str, Any]:
+        copies = {name: updates.with_parts(state.params, copy) for name, copy in state.copies.items()}
+        return {"": state.params, "start": state.params, **copies}
+
     compiled = None if source.on_device else make_samplers(source, layout, model["policy"]).jitted()
     place = jax.jit(layout.rows)  # a rollout made on the host, put on the mesh; one function object, or every call would compile
     curriculum = jax.jit(lambda context_scope, values: program.curriculum(context_scope | program.sizes, values))
 
     def collect(state: LearnerState, hyper: Any) -> tuple[Rollout, Any]:
         context = context_of(state, hyper)
-        trees = {"": state.params, "start": state.params, **state.copies}
+        trees = trees_of(state)
         services = make_services(source, context, state.params, trees, state.step, compiled)
         arrays = {k: v for k, v in context.scope.items() if not isinstance(v, int)}
         chosen = curriculum(arrays, context.values)
@@ -52,7 +56,7 @@ def make_learner(
     def train_step(state: LearnerState, batch: Rollout, hyper: Any) -> tuple[LearnerState, dict[str, Any]]:
         context = context_of(state, hyper)
         fields = layout.rows(updates.fields_of(batch.clean()))
-        trees = {"": state.params, "start": state.params, **state.copies}
+        trees = trees_of(state)
         pieces = program.updates[0].minibatches * program.updates[0].microbatches
         pieces = pieces if program.rows % pieces == 0 else 1
         fields |= updates.forward_in_pieces(context, trees, fields, program.before, pieces)
@@ -61,18 +65,19 @@ def make_learner(
         if diagnose and "rewards" in fields:
             arrays = {name: x for name, x in fields.items() if name not in ("components", "labels")}  # their members stand beside them
             metrics = diagnostics.rollout_metrics(arrays, fields["rewards"], fields["advantages"], components=tuple(batch.components))
-        metrics["rows"] = {name: fields[name] for name in ("rewards", "advantages") if name in fields}
+        rows = {name: fields[name] for name in ("rewards", "advantages", "start_logprobs", "ref_logprobs") if name in fields}
         # Outputs of the start that bear the name of current ones are stale from here on.
         fields = {n: v for n, v in fields.items() if n not in program.outputs or program.outputs[n].tree}
         params, opt = state.params, dict(state.opt)
         for update in program.updates:
             params, opt[update.name], seen = updates.in_turn(update, context, params, opt[update.name], trees, fields)
             metrics |= seen
+        metrics["rows"] = rows | updates.pop_logprobs(program.updates, metrics)
         grams = {f"{update.name}_gram": metrics.pop(f"{update.name}/gram") for update in program.updates if update.gram}
         after = updates.forward_in_pieces(context, {**trees, "": params}, fields, program.after, pieces)
         copies = {
             name: rule(
-                {"copy": state.copies[name], "params": {r: params[r] for r in program.copied_roles}, "step": context.scope["step"]},
+                {"copy": state.copies[name], "params": updates.parts_of(params, program.copied_roles), "step": context.scope["step"]},
                 context.values,
             )
             for name, rule in program.copies.items()

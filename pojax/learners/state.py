@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from pojax import models
 from pojax.binding import hyper_arrays, resolve
+from pojax.learners.updates import parts_of
 from pojax.program import Program
 from pojax.sharding import Layout
 from pojax.types import LearnerState
@@ -46,16 +47,37 @@ def build_state(
             continue
         values = resolve(phase.numbers, hyper_arrays(phase.numbers), jnp.int32(0))
         for update in phase.updates:
-            opt[prefix + update.name] = update.optimizer({}, values).init({role: params[role] for role in update.trains})
-    values = resolve(program.numbers, hyper_arrays(program.numbers), jnp.int32(0))
-    tables = {name: init(program.sizes, values) for name, (init, _) in program.trackers.items()}
-    state = LearnerState(jnp.int32(0), params, opt, _copies(program, params), tables, {}, key)
+            opt[prefix + update.name] = update.optimizer({}, values).init(parts_of(params, update.trains))
+    state = LearnerState(jnp.int32(0), params, opt, _copies(program, params), first_tables(program), {}, key)
     # A weakly typed leaf would make the second iteration compile again.
     return jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else jax.lax.convert_element_type(x, x.dtype), state)
 
 
+def first_tables(program: Program) -> dict[str, Any]:
+    """The tables before the first iteration."""
+    values = resolve(program.numbers, hyper_arrays(program.numbers), jnp.int32(0))
+    return {name: init(program.sizes, values) for name, (init, _) in program.trackers.items()}
+
+
+def overlay(tree: Any, loaded: Any) -> Any:
+    """A tree of parameters with the arrays of `loaded` where it holds one under the same path: a trunk under another head, under adapters.
+
+    Inside a compiled function what is replaced costs nothing.
+    """
+    known = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(loaded)}
+
+    def choose(path: Any, leaf: Any) -> Any:
+        found = known.get(jax.tree_util.keystr(path), leaf)
+        if found.shape != leaf.shape:
+            raise ValueError(f"{jax.tree_util.keystr(path)} has shape {found.shape}, expected {leaf.shape}")
+        return found
+
+    return jax.tree_util.tree_map_with_path(choose, tree)
+
+
 def _copies(program: Program, params: Any) -> dict[str, Any]:
-    return {name: {role: params[role] for role in program.copied_roles} for name in program.copies}
+    """What copies hold: whole trees, or adapters alone, which share the base with `params` (it never changes)."""
+    return {name: parts_of(params, program.copied_roles) for name in program.copies}
 
 
 def own_buffers(state: LearnerState) -> LearnerState:

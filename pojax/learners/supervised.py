@@ -61,6 +61,7 @@ def make_learner(
             name = prefix + update.name
             params, opt[name], seen = updates.in_turn(update, context, params, opt[name], {}, fields)
             metrics |= {f"{prefix}{k}": v for k, v in seen.items()}
+        updates.pop_logprobs(program.updates, metrics, prefix)
         return dataclasses.replace(state, step=state.step + 1, params=params, opt=opt), metrics
 
     return compile_learner(program, collect, train_step, (shardings, layout.replicated()), traceable=True)

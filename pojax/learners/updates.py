@@ -14,6 +14,7 @@ import optax
 
 from pojax import diagnostics, models
 from pojax.binding import Bound, look, root
+from pojax.models import lora
 from pojax.program import Program, Term, Update
 from pojax.sharding import Layout
 from pojax.types import Rollout
@@ -58,7 +59,7 @@ def step_key(key: Any, path: str) -> Any:
 def forward(context: Context, trees: Mapping[str, Any], fields: Arrays, names: Iterable[str]) -> Arrays:
     """The named outputs [B, T]; one pass for each (parameters, tokens, role) that a name needs.
 
-    trees: {"" | "start" | copy: {role: params}}.
+    trees: {"" | "start" | copy: {role: params}}, whole ones (see `with_parts`).
     """
     program = context.program
     passes: dict[tuple[str, str, str], list[str]] = {}
@@ -147,6 +148,19 @@ def run_stages(context: Context, fields: Arrays) -> Arrays:
     return run_rules(context.program.advantages, context, fields)
 
 
+# -- parameters and the part of them that is trained ------------------------------------------------------------------------------
+
+
+def with_parts(params: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
+    """{role: tree} with the roles of `parts` replaced: by whole trees, or by adapters joined with the base that `params` holds."""
+    return {**params, **{role: lora.join(params[role], part) for role, part in parts.items()}}
+
+
+def parts_of(params: Mapping[str, Any], roles: Iterable[str]) -> dict[str, Any]:
+    """{role: what is differentiated, optimised and copied of it}: the tree, or its adapters where it has some."""
+    return {role: lora.trainable(params[role]) for role in roles}
+
+
 # -- one update -------------------------------------------------------------------------------------------------------------------
 
 
@@ -204,13 +218,16 @@ class Gradients(NamedTuple):
 
 
 def gradient(update: Update, context: Context, trained: Any, trees: Mapping[str, Any], batch: Arrays) -> Gradients:
-    """Gradient of the objective of one optimiser batch, in one piece or in `microbatches` pieces: the same numbers."""
+    """Gradient of the objective of one optimiser batch, in one piece or in `microbatches` pieces: the same numbers.
+
+    trained: of `parts_of`, what the gradient is taken of; what else the model is made of stands in trees[""].
+    """
     pieces, unit = update.microbatches, context.program.block if update.whole else 1
     current = tuple(n for n in update.outputs if not context.program.outputs[n].tree)
     for_rules = tuple(n for n in update.rule_outputs if not context.program.outputs[n].tree)
 
     def outputs_of(params: Any, rows: Arrays, names: Iterable[str]) -> Arrays:
-        return forward(context, {**trees, "": {**trees[""], **params}}, rows, names)
+        return forward(context, {**trees, "": with_parts(trees[""], params)}, rows, names)
 
     if pieces == 1:
 
@@ -253,7 +270,7 @@ def term_gram(update: Update, context: Context, trained: Any, trees: Mapping[str
 
     def gradients(rows: Arrays, coefficients: list[Any]) -> Any:
         def shares(params: Any) -> Any:
-            outputs = forward(context, {**trees, "": {**trees[""], **params}}, rows, names)
+            outputs = forward(context, {**trees, "": with_parts(trees[""], params)}, rows, names)
             return jnp.stack(list(total(update, context, rows, outputs, coefficients)[1].values()))
 
         return jax.jacrev(shares)(trained)
@@ -269,9 +286,9 @@ def term_gram(update: Update, context: Context, trained: Any, trees: Mapping[str
 
 
 def run_update(
-    update: Update, context: Context, params: Any, opt: Any, trees: Mapping[str, Any], fields: Arrays
+    update: Update, context: Context, trained: Any, opt: Any, trees: Mapping[str, Any], fields: Arrays
 ) -> tuple[Any, Any, Arrays]:
-    """Epochs times minibatches of one update -> (params, optimiser state, metrics); metrics are means over the steps that ran."""
+    """Epochs times minibatches of one update -> (trained, optimiser state, metrics); metrics are means over the steps that ran."""
     travels = _travelling(update, context.program, fields)
     order = _order(update, context)
     optimizer = update.optimizer({}, context.values)
@@ -293,10 +310,10 @@ def run_update(
         kept, kept_state = jax.lax.cond(ran, take, lambda: (trained, state))
         metrics = _metrics(update, here, result, first)
         gram = term_gram(update, here, trained, trees, result) if update.gram else None
-        return (kept, kept_state, jnp.zeros((), bool)), (metrics, gram, ran, wanted & ~finite)
+        seen = result.outputs.get("logprobs")
+        return (kept, kept_state, jnp.zeros((), bool)), (metrics, gram, seen, ran, wanted & ~finite)
 
-    trained = {role: params[role] for role in update.trains}
-    (trained, opt, _), (metrics, grams, ran, broken) = jax.lax.scan(
+    (trained, opt, _), (metrics, grams, seen, ran, broken) = jax.lax.scan(
         body, (trained, opt, jnp.ones((), bool)), (order, jnp.arange(order.shape[0]))
     )
     steps = jnp.sum(ran)
@@ -305,7 +322,9 @@ def run_update(
     counts = {"ran": steps, "nonfinite": jnp.sum(broken, axis=0)}
     if update.gram:  # not a metric: the learner hands it to the trackers
         counts["gram"] = jnp.sum(jnp.where(ran[:, None, None], grams, 0.0), axis=0) / jnp.maximum(steps, 1)
-    return {**params, **trained}, opt, {f"{update.name}/{k}": v for k, v in {**mean, **gaps, **counts}.items()}
+    if seen is not None:  # not a metric either: for the sample log
+        counts["logprobs"] = _last_seen(update, order, seen)
+    return trained, opt, {f"{update.name}/{k}": v for k, v in {**mean, **gaps, **counts}.items()}
 
 
 def _with_key_of(context: Context, number: Any) -> Context:
@@ -316,17 +335,19 @@ def _with_key_of(context: Context, number: Any) -> Context:
 
 def in_turn(update: Update, context: Context, params: Any, opt: Any, trees: Mapping[str, Any], fields: Arrays) -> tuple[Any, Any, Arrays]:
     """Run an update if it is its turn: from iteration `after` on, whenever (step + 1) % every == 0."""
-    trees = {**trees, "": params}
+    trees, trained = {**trees, "": params}, parts_of(params, update.trains)
     if update.every == 1 and update.after == 0:
-        return run_update(update, context, params, opt, trees, fields)
+        trained, opt, metrics = run_update(update, context, trained, opt, trees, fields)
+        return with_parts(params, trained), opt, metrics
     step = context.scope["step"]
     turn = (step >= update.after) & ((step + 1) % update.every == 0)
-    shapes = jax.eval_shape(lambda: run_update(update, context, params, opt, trees, fields)[2])
-    return jax.lax.cond(
+    shapes = jax.eval_shape(lambda: run_update(update, context, trained, opt, trees, fields)[2])
+    trained, opt, metrics = jax.lax.cond(
         turn,
-        lambda: run_update(update, context, params, opt, trees, fields),
-        lambda: (params, opt, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)),
+        lambda: run_update(update, context, trained, opt, trees, fields),
+        lambda: (trained, opt, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)),
     )
+    return with_parts(params, trained), opt, metrics
 
 
 def _travelling(update: Update, program: Program, fields: Arrays) -> Arrays:
@@ -350,6 +371,22 @@ def _order(update: Update, context: Context) -> Any:
     units = jax.vmap(lambda k: jax.random.permutation(k, rows // unit))(keys)
     order = units[..., None] * unit + jnp.arange(unit)
     return order.reshape(update.epochs * update.minibatches, rows // update.minibatches)
+
+
+def _last_seen(update: Update, order: Any, outputs: Any) -> Any:
+    """[epochs * minibatches, rows, T] -> [B, T]: what the last epoch saw of every row, in the order of the batch."""
+    if update.minibatches == 1:
+        return outputs[-1]
+    rows = order[-update.minibatches :].reshape(-1)
+    last = outputs[-update.minibatches :].reshape(rows.shape[0], -1)
+    return jnp.zeros_like(last).at[rows].set(last)
+
+
+def pop_logprobs(updates: Iterable[Update], metrics: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Take the log-probabilities that updates saw out of their metrics: {"logprobs": [B, T]} of the last one that runs every iteration."""
+    seen = {u.name: metrics.pop(f"{prefix}{u.name}/logprobs", None) for u in updates}
+    every = [seen[u.name] for u in updates if u.every == 1 and u.after == 0 and seen[u.name] is not None]
+    return {"logprobs": every[-1]} if every else {}
 
 
 def _metrics(update: Update, context: Context, result: Gradients, first: Any) -> dict[str, Any]:

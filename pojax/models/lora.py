@@ -1,8 +1,8 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) as leaves of the parameter tree, beside the kernels that they change.
 
-y = x W + scale * (x A) B. With a kernel [layers, *inputs, *outputs], `lora_a` is [layers, *inputs, rank] and `lora_b` [layers, rank, *outputs];
-a kernel that holds two products [layers, *inputs, 2, *outputs] has adapters of its own for each, or for the one that the targets choose:
-[layers, *inputs, 1 or 2, rank] and [layers, 1 or 2, rank, *outputs].
+y = x W + scale * (x A) B. Beside a kernel [layers, *inputs, *outputs], `lora_a` is [layers, *inputs, rank] and `lora_b` is
+[layers, rank, *outputs]; one that holds two products, [layers, *inputs, 2, *outputs], has adapters for each, or for the one that the
+targets choose: [layers, *inputs, 1 or 2, rank] and [layers, 1 or 2, rank, *outputs].
 """
 
 import dataclasses
@@ -89,9 +89,7 @@ def split(params: Params, leaves: tuple[str, ...] = LEAVES) -> tuple[Params, Par
 
 def join(base: Params, part: Params) -> Params:
     """The base with every leaf of `part` in the place of its own, or beside them; with a whole tree, that tree."""
-    together = {
-        name: join(base[name], value) if isinstance(value, Mapping) and name in base else value for name, value in part.items()
-    }
+    together = {name: join(base[name], value) if isinstance(value, Mapping) and name in base else value for name, value in part.items()}
     return {**base, **together}
 
 
@@ -111,8 +109,7 @@ def merge(params: Params, config: DecoderConfig) -> tuple[Params, DecoderConfig]
     Raises ValueError where config.lora is None or the parameters hold no adapters.
     """
     if config.lora is None or not split(params)[1]:
-        raise ValueError(f"lora.merge: model.lora is {config.lora} and the parameters hold {'some' if split(params)[1] else 'no'} adapters; "
-                         "allowed: both")  # fmt: skip
+        raise ValueError(f"lora.merge: model.lora is {config.lora}, allowed: a LoRA, and parameters that hold its adapters")
 
     def merged(path: tuple[str, ...], linear: Params) -> Params:
         kernel = linear["kernel"]
@@ -166,4 +163,6 @@ def _at_adapted(tree: Params, config: DecoderConfig, function: Callable[..., Par
     """The tree with function(path, linear) in the place of every linear map that the targets choose."""
     if path and path[-1] in _halves(config) and "kernel" in tree:
         return function(path, tree)
-    return {name: _at_adapted(value, config, function, (*path, name)) if isinstance(value, Mapping) else value for name, value in tree.items()}
+    return {
+        name: _at_adapted(value, config, function, (*path, name)) if isinstance(value, Mapping) else value for name, value in tree.items()
+    }
