@@ -254,7 +254,7 @@ def run_all(chosen: list[str], seeds: int, steps: int | None, workers: int, runs
     job = functools.partial(run_and_write, seeds=seeds, steps=steps, runs=runs, results=results)
     context = multiprocessing.get_context("spawn")
     failed = list[str]()
-    # New processes every so often, for what they have compiled stays in memory; max_tasks_per_child is known to hang (CPython issue 115634).
+    # New processes every so often, for what they compile stays in memory; max_tasks_per_child is known to hang (CPython issue 115634).
     for chunk in (missing[i : i + 12 * workers] for i in range(0, len(missing), 12 * workers)):
         with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
             started = {pool.submit(job, arm): arm for arm in chunk}
