@@ -1,7 +1,7 @@
 """The services of an arrangement, over a model and a task: inside one compiled program, on the host, or as abstract shapes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from pojax.sampling import Held, extend, sample
 from pojax.sharding import Layout
 from pojax.tasks import Environment, Task, encode_prompts, encode_solutions, verify_rows
 from pojax.types import Prompts, Rollout, Samples
+
+MOST_ENDS = 8
 
 
 class Source(NamedTuple):
@@ -67,9 +69,15 @@ def make_source(
         )
     encoded = encode_solutions(task, response_tokens, rows) if solutions else None
     columns = {name: np.asarray(values)[rows] for name, values in task.columns.items()}
-    ends = np.full(8, -1, np.int32)  # padded to a fixed number: another set of end tokens compiles nothing
-    ends[0] = task.tokenizer.end
+    ends = end_tokens(task.tokenizer.ends)
     return Source(task, Prompts(tokens, mask), rows, encoded, columns, response_tokens, ends, processor, entropy, say)
+
+
+def end_tokens(ends: Sequence[int]) -> np.ndarray:
+    """[8] int32, -1 behind the last one: padded to a fixed number, so that another set of end tokens compiles nothing."""
+    if len(ends) > MOST_ENDS:
+        raise ValueError(f"tokenizer: {len(ends)} end tokens {tuple(ends)}, allowed: at most {MOST_ENDS}")
+    return np.asarray([*ends, *[-1] * (MOST_ENDS - len(ends))], np.int32)
 
 
 def sampling_controls(values: dict[str, Any]) -> dict[str, Any]:

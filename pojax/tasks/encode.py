@@ -18,9 +18,11 @@ def encode_prompts(
     prompt_tokens: S. A longer prompt is a ValueError naming its row, or, with drop_long, left out: task.size - N is how many.
     Raises ValueError also for an empty prompt, and if none is left.
     """
-    encoded = [task.tokenizer.encode(task.prompt(i)) for i in range(task.size)]
-    if not all(encoded):
-        raise ValueError(f"task {task.name}/{task.split}: prompt {encoded.index([])} is empty, allowed: at least one token")
+    begin, encode = task.tokenizer.begin, task.tokenizer.encode
+    encoded = [task.encode_prompt(i) if task.encode_prompt else [*begin, *encode(task.prompt(i))] for i in range(task.size)]
+    empty = next((i for i, ids in enumerate(encoded) if len(ids) == (0 if task.encode_prompt else len(begin))), None)
+    if empty is not None:
+        raise ValueError(f"task {task.name}/{task.split}: prompt {empty} is empty, allowed: at least one token")
     kept = [i for i, ids in enumerate(encoded) if len(ids) <= prompt_tokens]
     if len(kept) < task.size and not drop_long:
         first = next(i for i, ids in enumerate(encoded) if len(ids) > prompt_tokens)
@@ -40,7 +42,7 @@ def encode_solutions(
 ) -> tuple[Int[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
     """Worked solutions and their end token, right-padded: tokens [N, T], mask [N, T].
 
-    Where the world writes steps of the solution (`task.observed`), their tokens have mask 0, and so has the end token: an episode is
+    Of a chat task they are what the template writes for them, with mask 0 where it says that the assistant did not write a token. Where the world writes steps of the solution (`task.observed`), their tokens have mask 0, and so has the end token: an episode is
     ended by the world. response_tokens: T. indices: rows to encode, default all. ValueError naming the first row whose solution is longer.
     """
     rows = range(task.size) if indices is None else [int(i) for i in indices]
@@ -54,7 +56,7 @@ def encode_solutions(
                 f"allowed: at most {response_tokens} (the longest has {longest})"
             )
     tokens, mask = _fill(encoded, response_tokens, task.tokenizer.pad, left=False)
-    if task.observed is not None:
+    if task.observed is not None or task.encode_solution is not None:
         mask[mask] = np.array([chosen for row in pieces for ids, chosen in row for _ in ids], bool)
     return tokens, mask
 
@@ -62,6 +64,8 @@ def encode_solutions(
 def _pieces(task: Task, i: int) -> list[tuple[list[int], bool]]:
     """(token ids, whether the policy wrote them) of the parts of a worked solution, the end token last."""
     end = [task.tokenizer.end]
+    if task.encode_solution is not None:
+        return [([token], chosen) for token, chosen in zip(*task.encode_solution(i), strict=True)]
     if task.observed is None:
         return [([*task.tokenizer.encode(task.solution(i)), *end], True)]
     steps = zip(task.steps(i), task.observed(i), strict=True)
@@ -89,7 +93,7 @@ def verify_rows(
     components = {name: np.zeros((len(indices), *shape), np.float32) for name, shape in task.fields.items()}
     ok, failures = np.ones(len(indices), bool), []
     for row, i in enumerate(indices.tolist()):
-        text = task.tokenizer.decode(_response(tokens[row], mask[row], task.tokenizer.end))
+        text = task.tokenizer.decode(_response(tokens[row], mask[row], task.tokenizer.ends))
         given = {name: values[row] for name, values in conditions.items()}
         sample = Sample(tokens[row], mask[row], text, "end" if ended[row] else "length", given, step)
         try:
@@ -116,9 +120,10 @@ def _verdict(found: Any, fields: Mapping[str, tuple[int, ...]]) -> dict[str, np.
     return verdict
 
 
-def _response(tokens: np.ndarray, mask: np.ndarray, end: int) -> list[int]:
+def _response(tokens: np.ndarray, mask: np.ndarray, ends: tuple[int, ...]) -> list[int]:
+    """What the policy chose before the first of the end tokens."""
     chosen = tokens[mask.astype(bool)].tolist()
-    return chosen[: chosen.index(end)] if end in chosen else chosen
+    return chosen[: next((k for k, token in enumerate(chosen) if token in ends), None)]
 
 
 def _fill(rows: list[list[int]], width: int, pad: int, *, left: bool) -> tuple[np.ndarray, np.ndarray]:

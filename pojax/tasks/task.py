@@ -42,6 +42,9 @@ class Task:
     None where a verdict needs the host.
     environment: of tasks with turns, for the arrangement `turns`.
     observed(i) -> for every step of steps(i), whether the world wrote it and not the policy; None = the policy writes all.
+    encode_prompt(i, **condition) -> token ids of a prompt, encode_solution(i) -> (token ids with the end token, for each whether the
+    policy wrote it): of chat tasks, whose prompts hold control tokens that no text of the data may be read as. `prompt` then reads as
+    the template writes it. None = the tokenizer's ids of `prompt` and of the solution.
     """
 
     name: str
@@ -56,6 +59,8 @@ class Task:
     verify_tokens: Callable[..., dict[str, Any]] | None = None
     environment: Environment | None = None
     observed: Callable[[int], list[bool]] | None = None
+    encode_prompt: Callable[..., list[int]] | None = None
+    encode_solution: Callable[[int], tuple[list[int], list[bool]]] | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:

@@ -1,4 +1,4 @@
-"""Text to token ids and back, behind one small protocol: characters, or a SentencePiece model trained in memory."""
+"""Text to token ids and back, behind one small protocol: characters, a SentencePiece model trained in memory, Hugging Face folders."""
 
 import hashlib
 import io
@@ -24,6 +24,8 @@ class Tokenizer(Protocol):
     vocab_size: int
     pad: int
     end: int
+    ends: tuple[int, ...]  # all tokens that end a response; `end` is the first
+    begin: tuple[int, ...]  # what stands in front of every prompt
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens; ValueError for text that has none."""
@@ -48,7 +50,7 @@ class Characters:
     ValueError for an empty alphabet or a repeated character.
     """
 
-    pad, end = PAD, END
+    pad, end, ends, begin = PAD, END, (END,), ()
 
     def __init__(self, alphabet: str):
         if not alphabet or len(set(alphabet)) != len(alphabet):
@@ -72,7 +74,7 @@ class Characters:
 
     def save(self, folder: str | Path) -> None:
         """Write the alphabet to a folder."""
-        _write(folder, SETTINGS, _settings(kind="characters", alphabet=self.alphabet))
+        write(folder, SETTINGS, _settings(kind="characters", alphabet=self.alphabet))
 
     def fingerprint(self) -> str:
         """sha256 of the alphabet."""
@@ -86,7 +88,7 @@ class SentencePiece:
     ValueError for bytes that are no model, or whose pad and end ids are others.
     """
 
-    pad, end = PAD, END
+    pad, end, ends, begin = PAD, END, (END,), ()
 
     def __init__(self, model: bytes):
         self.model = model
@@ -112,8 +114,8 @@ class SentencePiece:
 
     def save(self, folder: str | Path) -> None:
         """Write the model to a folder."""
-        _write(folder, MODEL, self.model)
-        _write(folder, SETTINGS, _settings(kind="sentencepiece", model=MODEL))
+        write(folder, MODEL, self.model)
+        write(folder, SETTINGS, _settings(kind="sentencepiece", model=MODEL))
 
     def fingerprint(self) -> str:
         """sha256 of the serialised model."""
@@ -163,8 +165,15 @@ def train_sentencepiece(texts: Iterable[str], *, vocabulary: int = 1024) -> Sent
 
 
 def load(folder: str | Path) -> Tokenizer:
-    """The tokenizer that `save` wrote to a folder; ValueError naming the file that is missing or damaged. Nothing is unpickled."""
+    """The tokenizer that `save` wrote to a folder, or that of a Hugging Face folder (tokenizer.json, or tokenizer.model).
+
+    ValueError naming the file that is missing or damaged. Nothing is unpickled.
+    """
     path = Path(folder) / SETTINGS
+    if not path.exists() and any((Path(folder) / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
+        from pojax.tasks import hf_tokenizer
+
+        return hf_tokenizer.read(folder)
     try:
         settings = json.loads(path.read_bytes())
         if settings["kind"] == "characters":
@@ -173,7 +182,9 @@ def load(folder: str | Path) -> Tokenizer:
             path = Path(folder) / MODEL
             return SentencePiece(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}, allowed: a folder that a tokenizer was saved to") from None
+        raise ValueError(
+            f"{path}: {error.strerror}, allowed: a folder that a tokenizer was saved to, or one with a tokenizer.json"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a saved tokenizer ({error!r})") from None
     raise ValueError(f"{path}: kind {settings['kind']!r}, allowed: 'characters', 'sentencepiece'")
@@ -183,8 +194,8 @@ def _settings(**settings: str) -> bytes:
     return (json.dumps(settings, sort_keys=True) + "\n").encode()
 
 
-def _write(folder: str | Path, name: str, content: bytes) -> None:
-    """Replace a file in one move, so that no half-written one is ever found under its name."""
+def write(folder: str | Path, name: str, content: bytes) -> None:
+    """Write a file in one move, so that no half-written one is ever found under its name; its folder is made."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{name}.{os.getpid()}"
