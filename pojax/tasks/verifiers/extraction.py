@@ -13,10 +13,11 @@ from typing import Any
 from pojax import binding
 from pojax.binding import ConfigError, near
 
-__all__ = ["after", "boxed", "hash_marks", "last_number", "tag", "whole"]
+__all__ = ["after", "boxed", "fenced", "hash_marks", "last_number", "tag", "whole"]
 
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*(\{|[^\s{}$\\]+)|\\[\s\S]|[{}]")  # an escaped brace is part of no pair
 _NUMBER = re.compile(r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)(?:/[0-9]+(?:\.[0-9]+)?)?$")
+_FENCES = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
 LONGEST = 200  # characters of a number
 CURRENCY, SIGNS = "$\u20ac\u00a3\u00a5\u20b9", "-+\u2212"
 
@@ -63,6 +64,21 @@ def tag(text: str, *, name: str = "answer") -> str | None:
     return (text[start + len(name) + 2 : end].strip() or None) if start >= 0 else None
 
 
+def fenced(text: str, *, language: str) -> str | None:
+    """What the last closed block between lines of ``` holds whose first line names that language or none; py and python3 are python."""
+    found, opened, begin, wanted = None, "", 0, False
+    for match in _FENCES.finditer(text):
+        fence, said = match[1], match[2].lower()
+        if not opened:
+            opened, begin = fence, match.end() + 1
+            wanted = said in ("", language.lower()) or (language.lower() == "python" and said in ("py", "python3"))
+        elif fence.startswith(opened) and not match[2]:
+            if wanted:
+                found = text[begin : match.start()]
+            opened = ""
+    return found if found and found.strip() else None
+
+
 def last_number(text: str) -> str | None:
     """The last written number, with what belongs to it: sign, currency, thousands separators, decimals, a denominator, a percent sign."""
     end = max(text.rfind(digit) for digit in "0123456789") + 1
@@ -79,7 +95,13 @@ def last_number(text: str) -> str | None:
     return text[start:end] + ("%" if text.startswith("%", end) else "")
 
 
-FORMS = {"after": "{marker} {}", "boxed": "\\boxed{{{}}}", "hash_marks": "#### {}", "tag": "<{name}>{}</{name}>"}  # the others: as it is
+FORMS = {
+    "after": "{marker} {}",
+    "boxed": "\\boxed{{{}}}",
+    "fenced": "```{language}\n{}\n```",
+    "hash_marks": "#### {}",
+    "tag": "<{name}>{}</{name}>",
+}  # the others: as it is
 
 
 @functools.lru_cache(maxsize=256)
