@@ -14,7 +14,7 @@ from pojax.models.decoder import (
     take_rows,
     unembedding,
 )
-from pojax.models.outputs import TOKEN_OUTPUTS, entropy_of, token_logit, token_outputs
+from pojax.models.outputs import TOKEN_OUTPUTS, entropy_of, score, token_logit, token_outputs
 from pojax.models.targets import LoRA
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "prefill",
     "qwen2",
     "qwen3",
+    "score",
     "take_rows",
     "token_logit",
     "token_outputs",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from pojax.models.config import DecoderConfig
-from pojax.models.decoder import Params, hidden_states, logits_of, unembedding
+from pojax.models.decoder import Decoder, Params, check_lengths, hidden_states, logits_of, unembedding
 
 TOKEN_OUTPUTS = ("logprobs", "entropy", "log_partition")
 CHUNK_ELEMENTS = 2**21  # logits of one chunk: 8 MB in float32
@@ -43,8 +44,7 @@ def token_outputs(
     rows, length = jnp.shape(tokens)
     outputs = {}
     if "values" in names:
-        value = params["value"].astype(jnp.promote_types(config.dtype, jnp.float32))
-        outputs["values"] = jnp.einsum("btd,d->bt", hidden.astype(value.dtype), value)
+        outputs["values"] = _values(params, config, hidden)
     wanted = tuple(name for name in names if name != "values")
     if wanted:
         temperature = jnp.broadcast_to(jnp.asarray(temperature, jnp.promote_types(config.dtype, jnp.float32)), (rows,))
@@ -55,6 +55,26 @@ def token_outputs(
         table = unembedding(params, config)
         outputs |= _by_chunks(lambda piece: _of_positions(table, config, wanted, heads, **piece), data, chunk)
     return {name: outputs[name] for name in names}
+
+
+@partial(jax.jit, static_argnums=1)
+def score(params: Params, config: DecoderConfig, tokens: Int[ArrayLike, "B T"], mask: Shaped[ArrayLike, "B T"]) -> Float[Array, "B"]:
+    """The number that a model with output "scalar" gives at the last real token of each row, padded on either side: a reward model's score.
+
+    Raises ValueError for a model that gives logits, and for rows longer than config.context.
+    """
+    if config.output != "scalar":
+        raise ValueError(f"model.output is {config.output!r}, allowed for scores: 'scalar'")
+    mask = jnp.asarray(mask, bool)
+    check_lengths(config, mask.shape[1], 0)
+    hidden, _ = Decoder(config).apply({"params": params}, jnp.asarray(tokens), mask)
+    last = jnp.max(jnp.where(mask, jnp.arange(mask.shape[1]), 0), axis=1)
+    return _values(params, config, jnp.take_along_axis(hidden, last[:, None, None], axis=1))[:, 0]
+
+
+def _values(params: Params, config: DecoderConfig, hidden: Float[Array, "B T hidden"]) -> Float[Array, "B T"]:
+    value = params["value"].astype(jnp.promote_types(config.dtype, jnp.float32))
+    return jnp.einsum("btd,d->bt", hidden.astype(value.dtype), value)
 
 
 def _check(config: DecoderConfig, names: tuple[str, ...], heads: Mapping[str, Callable], chunk: int | None) -> None:
