@@ -2,8 +2,8 @@
 
 Forward and backward of everything that a method adds to the model's outputs on [512, 1024] tokens: rewards, advantages, per-minibatch
 rules, aggregation and losses, with the gradient to every output. Each is run in turn with PPO-clip on given advantages, and the added
-time is the median over rounds of the difference. Rules that sort, cumulate, search or compare all pairs are named, from the compiled
-program. The model itself never runs here.
+time is the median over rounds of the difference. Rules that sort, cumulate, search or compare all pairs of rows are named, from the
+traced program. The model itself never runs here.
 
     python benchmarks/objectives.py                                  # all configs
     python benchmarks/objectives.py --configs=grpo,bapo --rounds=5
@@ -11,6 +11,7 @@ program. The model itself never runs here.
 
 import argparse
 import json
+import math
 import pathlib
 import statistics
 import sys
@@ -31,15 +32,8 @@ from pojax.sharding import make_layout
 
 ROWS, TOKENS, PROMPT_TOKENS, GROUP = 512, 1024, 32, 8
 RESULTS = pathlib.Path(__file__).parent / "results"
-LARGE = ROWS * TOKENS // 8  # elements from which on a sort or a scan is named; those over rows cost nothing
-NAMED = {
-    "sort": "sorts",
-    "top_k": "sorts",
-    "cumsum": "cumulates",
-    "while": "searches",
-    "scan": "cumulates",
-    "associative_scan": "cumulates",
-}
+LARGE = ROWS * TOKENS // 8  # elements from which on something is named: what runs over rows alone costs nothing
+NAMED = {"sort": "sorts", "top_k": "sorts", "cumsum": "cumulates", "cumlogsumexp": "cumulates", "cummax": "cumulates", "while": "searches"}
 
 
 def abstract(program, rows, tokens):
@@ -114,14 +108,31 @@ def objective_of(program, rows=ROWS, tokens=TOKENS):
 
 
 def named(function, inputs):
-    """What the program does with tokens beside elementwise work and sums: `sorts`, `cumulates`, `searches`."""
+    """What the program does with tokens beside elementwise work and sums: sorts, cumulates, searches, compares all pairs.
+
+    Told from shapes, so half the number of tokens must not be the number of rows.
+    """
     found = set()
+
+    def does(equation):
+        """The label of one operation, or None."""
+        name, shapes = equation.primitive.name, [getattr(x.aval, "shape", ()) for x in (*equation.invars, *equation.outvars)]
+        if max(map(math.prod, shapes), default=0) < LARGE:
+            return None
+        if name == "scan":  # a loop over nothing but its counter narrows something down
+            return "cumulates" if len(equation.invars) > equation.params["num_consts"] + equation.params["num_carry"] else "searches"
+        if name == "pad" and any(interior for _, _, interior in equation.params["padding_config"]):
+            return "cumulates"  # how an associative scan puts its halves together
+        if any(math.prod(shape) >= 4 * ROWS * TOKENS for shape in shapes):
+            return "searches"  # several candidates for every token at once
+        if any(shape.count(ROWS) >= 2 for shape in shapes):
+            return "compares all pairs"
+        return NAMED.get(name)
 
     def walk(jaxpr):
         for equation in jaxpr.eqns:
-            name = equation.primitive.name
-            if any(getattr(x.aval, "size", 0) >= LARGE for x in equation.invars):
-                found.update(label for key, label in NAMED.items() if name.startswith(key))
+            if label := does(equation):
+                found.add(label)
             for value in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")):
                 inner = getattr(value, "jaxpr", value)
                 if hasattr(inner, "eqns"):
@@ -169,7 +180,7 @@ def measure(config, rounds, yardstick):
         "objective_ms": round(1e3 * statistics.median(m for _, m in pairs), 3),
         "added_ms": round(1e3 * statistics.median(m - p for p, m in pairs), 3),
         "at_workload_ms": round(1e3 * at_w, 3),
-        "named": named(function, inputs),
+        "named": named(*objective_of(program, ROWS, TOKENS - 24)),
         "further_passes": len({(program.outputs[n].tree, program.outputs[n].view) for n in program.before + program.after}),
     }
 

@@ -17,7 +17,7 @@ __all__ = ["count_edges_once", "tree_advantages", "tree_and_group_normalize", "t
 
 
 class _Tree(NamedTuple):
-    """Edges have dense ids below B * T, the roots of trees follow: `states` in all. -1 = a token that is on no edge."""
+    """Edges have ids below B * T, the roots of trees follow: `states` in all. -1 = a token that is on no edge."""
 
     edge: Int[Array, "B T"]
     before: Int[Array, "B T"]  # the edge or root that the edge's first token comes after; read where starts
@@ -37,7 +37,7 @@ def _tree(node: Int[ArrayLike, "B T"], tree: Int[ArrayLike, "B"], groups: Int[Ar
     rows, width = node.shape
     on = counts(mask) & inside(groups)[:, None] & (node >= 0)
     root = refine(groups, jnp.asarray(tree))
-    edge = refine(jnp.repeat(root, width), jnp.where(on, node, -1).reshape(-1)).reshape(rows, width)
+    edge = _edge_ids(root, jnp.where(on, node, -1))
     starts = label_changes(edge, on)
     latest = jax.lax.cummax(jnp.where(on, jnp.arange(width), -1), axis=1)
     before = jnp.pad(latest[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
@@ -47,6 +47,17 @@ def _tree(node: Int[ArrayLike, "B T"], tree: Int[ArrayLike, "B"], groups: Int[Ar
     index = jnp.broadcast_to(jnp.arange(rows)[:, None], edge.shape)
     first = jnp.full(edge.size, rows).at[jnp.where(on, edge, edge.size)].min(index, mode="drop")
     return _Tree(edge, parent, starts, on & (first[edge] == index), last, top[:, 0], root >= 0)
+
+
+def _edge_ids(root: Int[Array, "B"], node: Int[Array, "B T"]) -> Int[Array, "B T"]:
+    """Ids below B * T, equal where both tree and node are; -1 where either is."""
+    trees, nodes = jnp.max(root) + 1, jnp.max(node) + 1
+    # Nodes that are numbered from 0 in every tree leave room to put the trees one behind the other, which saves sorting all tokens.
+    return jax.lax.cond(
+        nodes <= node.size // jnp.maximum(trees, 1),
+        lambda: jnp.where((node >= 0) & (root >= 0)[:, None], root[:, None] * nodes + node, -1).astype(jnp.int32),
+        lambda: refine(jnp.repeat(root, node.shape[1]), node.reshape(-1)).reshape(node.shape),
+    )
 
 
 def _add(states: int, where: Bool[Array, "..."], at: Int[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "N"]:

@@ -81,6 +81,7 @@ def test_double_precision_of_random_trees(x64, seed):
     mask, rewards, groups = (node >= 0).astype(int), rng.integers(0, 3, len(rows)) / 3.0, tree // 2 + 5
     out = rng.integers(len(rows))
     groups[out], rewards[out] = -1, np.nan
+    far = np.where(node >= 0, 2**31 - 1 - 1_000_003 * node, -1)  # names of edges that are no small numbers
     for rule, form in ((RLOO, "rloo"), (STD, "std")):
         got, expected = np.asarray(rule(rewards, node, tree, groups, mask)), np.zeros(node.shape)
         for tr in range(3):
@@ -92,7 +93,9 @@ def test_double_precision_of_random_trees(x64, seed):
                 for d, edge in enumerate(paths[b]):
                     expected[b, node[b] == edge] = found[paths[b][: d + 1]]
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(rule(rewards, far, tree, groups, mask), expected, rtol=1e-9, atol=1e-12)
     keep = np.asarray(advantages.count_edges_once(mask, node, tree, groups))
+    np.testing.assert_array_equal(keep, advantages.count_edges_once(mask, far, tree, groups))
     inside = groups >= 0
     distinct = {(tree[b], paths[b][: d + 1]) for b in np.flatnonzero(inside) for d in range(len(paths[b]))}
     assert keep.sum() == sum(lengths[e][0] for e in distinct)  # every edge once
