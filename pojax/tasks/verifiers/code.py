@@ -1,11 +1,11 @@
 """Programs judged by unit tests: the code of a response runs in the sandbox, never in this process.
 
 What a response can know and forge. Expected values never enter the sandbox where the tests allow it: outputs of whole programs (`cases`
-with input), values of calls (`function`) and of asserts of the form `assert <expression> == <literal>` are reported as plain data and compared
-here, so that exiting early, printing verdicts or returning objects that equal everything gains nothing. Other asserts and whole test files
-judge inside the process that runs the solution. There a test counts only if it is reported with a random token after it ran to its end,
-which no exit, output or crash brings about; but a solution written to attack this harness (one that searches the interpreter's frames for
-token and tests, or replaces built-in functions) can pass. Where that matters, write tests as calls and literals.
+with input), values of calls (`function`) and of asserts of the form `assert <expression> == <literal>` are reported as plain data and
+compared here, so that exiting early, printing verdicts or returning objects that equal everything gains nothing. Other asserts and whole
+test files judge inside the process that runs the solution. There a test counts only if it is reported with a random token after it ran to
+its end, which no exit, output or crash brings about; but a solution written to attack this harness (one that searches the interpreter's
+frames for token and tests, or replaces built-in functions) can pass. Where that matters, write tests as calls and literals.
 """
 
 import ast

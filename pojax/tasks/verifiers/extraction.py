@@ -17,7 +17,7 @@ __all__ = ["after", "boxed", "fenced", "hash_marks", "last_number", "tag", "whol
 
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*(\{|[^\s{}$\\]+)|\\[\s\S]|[{}]")  # an escaped brace is part of no pair
 _NUMBER = re.compile(r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)(?:/[0-9]+(?:\.[0-9]+)?)?$")
-_FENCES = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
+_FENCES = re.compile(r"^[ \t]*+(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
 LONGEST = 200  # characters of a number
 CURRENCY, SIGNS = "$\u20ac\u00a3\u00a5\u20b9", "-+\u2212"
 
@@ -131,6 +131,11 @@ def _entries(extract: Any) -> tuple[tuple[str, Callable[..., str | None], dict[s
         return _find(json.dumps(extract))
     except TypeError:
         raise ConfigError(f"extract: found {extract!r}, allowed: names, entries (name, dict), or a list of them") from None
+
+
+def check(extract: Any) -> None:
+    """ConfigError for an option that names no function, or gives one what it does not take."""
+    _entries(extract)
 
 
 def extract_by(extract: Any, text: str) -> str | None:
