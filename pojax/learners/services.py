@@ -15,7 +15,7 @@ from pojax.binding import Bound, trial_values
 from pojax.learners import updates
 from pojax.sampling import Held, extend, sample
 from pojax.sharding import Layout
-from pojax.tasks import Environment, Task, encode_prompts, encode_solutions, verify_rows
+from pojax.tasks import Environment, Tally, Task, encode_prompts, encode_solutions, verify_rows
 from pojax.types import Prompts, Rollout, Samples
 
 MOST_ENDS = 8
@@ -34,6 +34,7 @@ class Source(NamedTuple):
     processor: Callable[..., Any] | None
     entropy: bool
     say: Callable[[str], None]  # where failures of the verifier go
+    tally: Tally  # what verification on the host cost
 
     def for_names(self, names: set[str], *, entropy: bool) -> "Source":
         """The source with what the named services and fields cost: worked solutions, and the sampler's entropy (or where asked for)."""
@@ -70,7 +71,7 @@ def make_source(
     encoded = encode_solutions(task, response_tokens, rows) if solutions else None
     columns = {name: np.asarray(values)[rows] for name, values in task.columns.items()}
     ends = end_tokens(task.tokenizer.ends)
-    return Source(task, Prompts(tokens, mask), rows, encoded, columns, response_tokens, ends, processor, entropy, say)
+    return Source(task, Prompts(tokens, mask), rows, encoded, columns, response_tokens, ends, processor, entropy, say, Tally())
 
 
 def end_tokens(ends: Sequence[int]) -> np.ndarray:
@@ -114,9 +115,15 @@ def verify_on_device(source: Source, indices: Any, samples: Samples) -> dict[str
 
 
 def verify_on_host(source: Source, indices: Any, samples: Samples, step: int = 0) -> dict[str, Any]:
-    """Components of rows by the task's own verifier, NaN where it failed; failures are said, with their text."""
+    """Components of rows by the task's own verifier, NaN where it failed; failures are said, with their text.
+
+    All cores are used where the verifier runs in worker processes. An arrangement reads the verdicts before it goes on, so that nothing
+    of a training iteration overlaps with them; an evaluation samples its next batch meanwhile.
+    """
     tokens, mask, ended = (np.asarray(x) for x in (samples.tokens, samples.mask, samples.ended))
-    components, ok, failures = verify_rows(source.task, source.rows[np.asarray(indices)], tokens, mask, ended, step=step)
+    components, ok, failures = verify_rows(
+        source.task, source.rows[np.asarray(indices)], tokens, mask, ended, step=step, tally=source.tally
+    )
     for failure in failures:
         source.say(f"step {step}: {failure}")
     return {n: np.where(ok.reshape((-1,) + (1,) * (v.ndim - 1)), v, np.nan).astype(np.float32) for n, v in components.items()}

@@ -3,10 +3,13 @@
 from pojax.tasks.arithmetic import arithmetic
 from pojax.tasks.chains import modular_chain
 from pojax.tasks.columns import with_columns
+from pojax.tasks.competition import math
 from pojax.tasks.countdown import countdown
+from pojax.tasks.encode import Tally as Tally
 from pojax.tasks.encode import encode_prompts as encode_prompts
 from pojax.tasks.encode import encode_solutions as encode_solutions
 from pojax.tasks.encode import verify_rows as verify_rows
+from pojax.tasks.gsm8k import gsm8k
 from pojax.tasks.json_lines import json_lines
 from pojax.tasks.sequences import reversal, sorting
 from pojax.tasks.svamp import svamp
@@ -15,4 +18,17 @@ from pojax.tasks.task import Task as Task
 from pojax.tasks.tfds import tfds
 from pojax.tasks.world import key_and_door
 
-__all__ = ["arithmetic", "countdown", "json_lines", "key_and_door", "modular_chain", "reversal", "sorting", "svamp", "tfds", "with_columns"]
+__all__ = [
+    "arithmetic",
+    "countdown",
+    "gsm8k",
+    "json_lines",
+    "key_and_door",
+    "math",
+    "modular_chain",
+    "reversal",
+    "sorting",
+    "svamp",
+    "tfds",
+    "with_columns",
+]

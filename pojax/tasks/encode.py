@@ -1,5 +1,6 @@
 """Between text and the fixed shapes of the compiled program: prompts and solutions as arrays, responses back to verdicts."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,32 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from pojax.tasks.task import Task
+from pojax.tasks.verifiers import pool
 from pojax.types import Sample
+
+LOST = {
+    "timeout": "the verifier took longer than it may; counted as wrong",
+    "died": "the verifier ended its process or took more memory than it may; counted as wrong",
+}
+
+
+class Tally:
+    """What verification on the host cost since the last `take`: a few numbers, changed in place."""
+
+    def __init__(self) -> None:
+        self._counts = [0.0] * 5
+
+    def add(self, answers: int, seconds: float, failed: int, timeouts: int, died: int) -> None:
+        """Count one batch."""
+        self._counts = [a + b for a, b in zip(self._counts, (answers, seconds, failed, timeouts, died), strict=True)]
+
+    def take(self) -> dict[str, float]:
+        """verify/answers_per_second, and how many verdicts raised, timed out or took a worker down; empty if there were no answers."""
+        (answers, seconds, failed, timeouts, died), self._counts = self._counts, [0.0] * 5
+        if not answers:
+            return {}
+        counts = {"verify/failed": failed, "verify/timeouts": timeouts, "verify/died": died}
+        return {"verify/answers_per_second": answers / max(seconds, 1e-9)} | counts
 
 
 def encode_prompts(
@@ -42,8 +68,9 @@ def encode_solutions(
 ) -> tuple[Int[np.ndarray, "N T"], Bool[np.ndarray, "N T"]]:
     """Worked solutions and their end token, right-padded: tokens [N, T], mask [N, T].
 
-    Of a chat task they are what the template writes for them, with mask 0 where it says that the assistant did not write a token. Where the world writes steps of the solution (`task.observed`), their tokens have mask 0, and so has the end token: an episode is
-    ended by the world. response_tokens: T. indices: rows to encode, default all. ValueError naming the first row whose solution is longer.
+    Where the world writes steps of the solution (`task.observed`), their tokens have mask 0, and so has the end token: an episode is
+    ended by the world. Those of a chat task are what its template writes. response_tokens: T. indices: rows to encode, default all.
+    ValueError naming the first row whose solution is longer.
     """
     rows = range(task.size) if indices is None else [int(i) for i in indices]
     pieces = [_pieces(task, i) for i in rows]
@@ -81,31 +108,55 @@ def verify_rows(
     *,
     conditions: Mapping[str, Any] | None = None,
     step: int = 0,
+    tally: Tally | None = None,
 ) -> tuple[dict[str, np.ndarray], Bool[np.ndarray, "n"], list[str]]:
     """Verdicts of a host verifier on sampled rows: components {name: [n, ...] float32}, ok [n], and one line per failure.
 
     The text of a row is what the policy chose (mask 1) up to the first end token. conditions: {name: [n, ...]}, under which the
     rows were sampled. A row whose verifier raises, or gives anything but finite numbers in the shapes of task.fields, has ok
-    False and components 0.
+    False and components 0. Verifiers that ask for it (`task.call`) run in worker processes, on all cores; one that exceeds its time or
+    memory there, or takes the process down, has a wrong answer: ok, components 0, and a line. tally: counts all of it.
     """
+    begun = time.perf_counter()
     indices, tokens, mask, ended = map(np.asarray, (indices, tokens, mask, ended))
     conditions = {name: np.asarray(values) for name, values in (conditions or {}).items()}
     components = {name: np.zeros((len(indices), *shape), np.float32) for name, shape in task.fields.items()}
-    ok, failures = np.ones(len(indices), bool), []
-    for row, i in enumerate(indices.tolist()):
+    samples = []
+    for row in range(len(indices)):
         text = task.tokenizer.decode(_response(tokens[row], mask[row], task.tokenizer.ends))
         given = {name: values[row] for name, values in conditions.items()}
-        sample = Sample(tokens[row], mask[row], text, "end" if ended[row] else "length", given, step)
+        samples.append(Sample(tokens[row], mask[row], text, "end" if ended[row] else "length", given, step))
+    ok, failures = np.ones(len(indices), bool), []
+    outcomes = _judge(task, indices.tolist(), samples)
+    for row, outcome in enumerate(outcomes):
         try:
-            verdict = _verdict(task.verify(i, sample), task.fields)
-        except Exception as error:  # a verifier is other people's code on untrusted text: whatever it raises, training goes on
+            for name, value in _verdict(outcome.verdict(task.fields), task.fields).items():
+                components[name][row] = value
+            error = LOST.get(outcome.status, "")
+        except (ValueError, TypeError, RuntimeError) as raised:
             ok[row] = False
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]  # one line, whatever it says
-            failures.append(f"task {task.name}/{task.split}, row {i}, response {text!r}: {reason}")
-            continue
-        for name, value in verdict.items():
-            components[name][row] = value
+            error = outcome.error or " ".join(f"{type(raised).__name__}: {raised}".split())
+        if error:
+            failures.append(f"task {task.name}/{task.split}, row {indices[row]}, response {samples[row].text!r}: {error[:200]}")
+    if tally is not None:
+        statuses = [outcome.status for outcome in outcomes]
+        tally.add(len(indices), time.perf_counter() - begun, int((~ok).sum()), statuses.count("timeout"), statuses.count("died"))
     return components, ok, failures
+
+
+def _judge(task: Task, indices: list[int], samples: list[Sample]) -> list[pool.Outcome]:
+    """What became of every verdict."""
+    if task.call is not None:
+        calls = [task.call(i, sample) for i, sample in zip(indices, samples, strict=True)]
+        function, seconds = (calls[0][0], calls[0][2]) if calls else (None, 0.0)
+        return pool.shared().map(function, [arguments for _, arguments, _ in calls], seconds) if function else []
+    outcomes = []
+    for i, sample in zip(indices, samples, strict=True):
+        try:
+            outcomes.append(pool.Outcome("done", task.verify(i, sample)))
+        except Exception as error:  # a verifier is other people's code on untrusted text: whatever it raises, training goes on
+            outcomes.append(pool.Outcome("raised", error=" ".join(f"{type(error).__name__}: {error}".split())))  # one line
+    return outcomes
 
 
 def _verdict(found: Any, fields: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

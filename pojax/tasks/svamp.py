@@ -6,8 +6,10 @@ from fractions import Fraction
 from typing import Any
 
 from pojax.tasks.expressions import evaluate
+from pojax.tasks.leakage import logger, masked, report
 from pojax.tasks.task import Task, split_groups
-from pojax.tasks.text import Row, logger, make_tokenizer, masked, text_tasks
+from pojax.tasks.text import Row, make_tokenizer, text_tasks, worked_solution
+from pojax.tasks.verifiers import bind
 
 
 def svamp(
@@ -18,8 +20,11 @@ def svamp(
     vocabulary: int = 1024,
     validation: int = 100,
     held_out: int = 200,
+    verifier: Any = ("equation", {}),
 ) -> dict[str, Task]:
-    """The 1000 problems of SVAMP.json; the response is an expression, and right if its value is the answer. Returns the three splits.
+    """The 1000 problems of SVAMP.json; the response is by default an expression, and right if its value is the answer.
+
+    Returns {"train", "validation", "held_out"}.
 
     The data have no official split, and many problems tell the same story with other numbers or another question. So problems
     whose story (field Body) is the same with its numbers masked are in one split; `validation` and `held_out` are the least
@@ -27,29 +32,33 @@ def svamp(
 
     tokenizer: "sentencepiece" (trained on the training split, at most `vocabulary` tokens), "characters", or the folder of a saved one.
     The solution is the equation without spaces and outer brackets. Column difficulty: number of operations in it.
-    Components: format, 1 if the response is an expression that has a value (`expressions.evaluate`); correct, 1 if that is the
-    answer. The response must have ended by itself.
+    verifier: an entry or a list of them, see `verifiers`: by default `equation`; ("numeric", dict(extract="hash_marks")) asks for the
+    number, which then stands behind the equation of the solution.
     Raises ValueError naming file and row of malformed data. Source: Patel et al., arXiv 2103.07191.
     """
+    bound = bind(verifier, "task.svamp.verifier")
     rows, keys = [], []
     left_out = 0
-    for body, question, equation, answer in _read(path):
+    for where, body, question, equation, answer in _read(path):
         if evaluate(equation) != answer:
             left_out += 1
             continue
-        steps = re.findall(r"[0-9.]+|[-+*/()]", _shorten(equation))
+        prepared = bound.prepare(str(answer))
+        solution = worked_solution(where, _shorten(equation), prepared, bound)
+        steps = re.findall(r"[0-9.]+|[-+*/()]|.+", solution)
         end = "" if body.endswith((".", "?", "!")) else "."
-        rows.append(Row(f"{body}{end} {question}", steps, answer, {"difficulty": sum(step in "+-*/" for step in steps)}))
+        rows.append(Row(f"{body}{end} {question}", steps, prepared, {"difficulty": sum(step in "+-*/" for step in steps)}))
         keys.append(masked(body))
     if left_out:
         logger.warning("svamp: %d of %d problems left out, whose equation does not give their answer", left_out, left_out + len(rows))
     parts = split_groups(keys, {"held_out": held_out, "validation": validation}, seed=seed, name="svamp")
     splits = {split: [rows[i] for i in indices] for split, indices in parts.items()}
-    return text_tasks("svamp", splits, make_tokenizer(tokenizer, splits, vocabulary), _judge)
+    report("svamp", {split: [row.prompt for row in part] for split, part in splits.items()})
+    return text_tasks("svamp", splits, make_tokenizer(tokenizer, splits, vocabulary), bound)
 
 
-def _read(path: str) -> list[tuple[str, str, str, Fraction]]:
-    """Body, question, equation and answer of each problem."""
+def _read(path: str) -> list[tuple[str, str, str, str, Fraction]]:
+    """Place, body, question, equation and answer of each problem."""
     try:
         with open(path, encoding="utf-8") as file:
             problems = json.load(file)
@@ -62,7 +71,7 @@ def _read(path: str) -> list[tuple[str, str, str, Fraction]]:
     return [_fields(f"{path}: problem {i}", problem) for i, problem in enumerate(problems)]
 
 
-def _fields(where: str, problem: Any) -> tuple[str, str, str, Fraction]:
+def _fields(where: str, problem: Any) -> tuple[str, str, str, str, Fraction]:
     if not isinstance(problem, dict):
         raise ValueError(f"{where}: found {str(problem)[:60]!r}, allowed: an object")
     for key in ("Body", "Question", "Equation"):
@@ -71,7 +80,7 @@ def _fields(where: str, problem: Any) -> tuple[str, str, str, Fraction]:
     answer = problem.get("Answer")
     try:
         evaluate(problem["Equation"])
-        return problem["Body"].strip(), problem["Question"].strip(), problem["Equation"], Fraction(str(answer))
+        return where, problem["Body"].strip(), problem["Question"].strip(), problem["Equation"], Fraction(str(answer))
     except ValueError as error:
         raise ValueError(f"{where}: equation {problem['Equation']!r} and answer {answer!r}: {error}") from None
 
@@ -87,11 +96,3 @@ def _shorten(equation: str) -> str:
             return text
         return inner
     return text
-
-
-def _judge(text: str, answer: Fraction) -> tuple[bool, bool]:
-    try:
-        value = evaluate(text)
-    except ValueError:
-        return False, False
-    return value == answer, True

@@ -42,6 +42,9 @@ class Task:
     None where a verdict needs the host.
     environment: of tasks with turns, for the arrangement `turns`.
     observed(i) -> for every step of steps(i), whether the world wrote it and not the policy; None = the policy writes all.
+    call(i, sample) -> (function, arguments, seconds): the verdict as a call for worker processes (`verifiers.pool`), which `verify` makes
+    too; None where a verifier is quick and harmless and runs in this process.
+    answer_in(text) -> the answer that a response gives, equal texts for equal answers: what majority votes count; None = all of it.
     encode_prompt(i, **condition) -> token ids of a prompt, encode_solution(i) -> (token ids with the end token, for each whether the
     policy wrote it): of chat tasks, whose prompts hold control tokens that no text of the data may be read as. `prompt` then reads as
     the template writes it. None = the tokenizer's ids of `prompt` and of the solution.
@@ -59,6 +62,8 @@ class Task:
     verify_tokens: Callable[..., dict[str, Any]] | None = None
     environment: Environment | None = None
     observed: Callable[[int], list[bool]] | None = None
+    call: Callable[[int, Sample], tuple[Callable[..., Any], tuple[Any, ...], float]] | None = None
+    answer_in: Callable[[str], str] | None = None
     encode_prompt: Callable[..., list[int]] | None = None
     encode_solution: Callable[[int], tuple[list[int], list[bool]]] | None = None
 

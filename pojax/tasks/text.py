@@ -1,19 +1,16 @@
 """What the tasks in natural language share: rows of prompt, solution and answer, their splits and their tokenizer."""
 
-import logging
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from pojax.tasks.chat import in_chat
 from pojax.tasks.task import Task, hinted_prompt, response_text
 from pojax.tasks.tokenizers import Characters, Tokenizer, load, train_sentencepiece
+from pojax.tasks.verifiers import Verifier, pool
 from pojax.types import Sample
-
-FIELDS = {"correct": (), "format": ()}
-logger = logging.getLogger("pojax")
 
 
 class Row(NamedTuple):
@@ -21,13 +18,8 @@ class Row(NamedTuple):
 
     prompt: str
     steps: list[str]
-    answer: Any  # what the verifier compares with
+    answer: tuple[Any, ...]  # prepared by the verifier
     columns: dict[str, float]
-
-
-def masked(text: str) -> str:
-    """The text with each number as 0, in lower case, without final punctuation, and single spaces: what copies with other numbers share."""
-    return " ".join(re.sub(r"[0-9]+(?:[.,][0-9]+)*", "0", text.lower()).split()).rstrip(" .?!")
 
 
 def make_tokenizer(tokenizer: str, splits: Mapping[str, Sequence[Row]], vocabulary: int) -> Tokenizer:
@@ -50,23 +42,34 @@ def make_tokenizer(tokenizer: str, splits: Mapping[str, Sequence[Row]], vocabula
 
 
 def text_tasks(
-    name: str, splits: Mapping[str, Sequence[Row]], tokenizer: Tokenizer, judge: Callable[[str, Any], tuple[bool, bool]]
+    name: str,
+    splits: Mapping[str, Sequence[Row]],
+    tokenizer: Tokenizer,
+    verifier: Verifier,
+    chat: Mapping[str, Any] | None = None,
 ) -> dict[str, Task]:
-    """The tasks over given rows, verified on the host: judge(response text, answer) -> (correct, format).
+    """The tasks over given rows, judged on the host by a bound verifier, whose components they have; rows hold prepared answers.
 
-    Both components are 0 for a response that did not end by itself.
+    chat: None, or the keywords of `chat.Chat` (dict(system="...")) where a model is asked through the template of its folder.
     """
-    return {split: _task(name, split, list(rows), tokenizer, judge) for split, rows in splits.items()}
+    return in_chat({split: _task(name, split, list(rows), tokenizer, verifier) for split, rows in splits.items()}, chat)
 
 
-def _task(name: str, split: str, rows: list[Row], tokenizer: Tokenizer, judge: Callable[[str, Any], tuple[bool, bool]]) -> Task:
+def _task(name: str, split: str, rows: list[Row], tokenizer: Tokenizer, verifier: Verifier) -> Task:
+    seconds = verifier.seconds
+
     def steps(i: int) -> list[str]:
         return rows[i].steps
 
-    def verify(i: int, sample: Sample) -> dict[str, float]:
-        correct, parsed = judge(response_text(steps, i, sample), rows[i].answer)
-        ended = sample.finish_reason == "end"
-        return {"correct": float(ended and correct), "format": float(ended and parsed)}
+    def call(i: int, sample: Sample) -> tuple[Verifier, tuple[Any, ...], float]:
+        return verifier, (sample._replace(text=response_text(steps, i, sample)), rows[i].answer), seconds or 0.0
+
+    def verify(i: int, sample: Sample) -> dict[str, Any]:
+        function, arguments, limit = call(i, sample)
+        if seconds is None:
+            return function(*arguments)
+        (outcome,) = pool.shared().map(function, [arguments], limit)
+        return outcome.verdict(verifier.fields)
 
     return Task(
         name=name,
@@ -76,6 +79,27 @@ def _task(name: str, split: str, rows: list[Row], tokenizer: Tokenizer, judge: C
         prompt=hinted_prompt(lambda i: rows[i].prompt, steps),
         steps=steps,
         verify=verify,
-        fields=FIELDS,
+        fields=verifier.fields,
         columns={column: np.array([row.columns[column] for row in rows], np.float32) for column in (rows[0].columns if rows else ())},
+        call=None if seconds is None else call,
+        answer_in=lambda text: verifier.found(text) or "",
     )
+
+
+def worked_solution(where: str, solution: str, answer: tuple[Any, ...], verifier: Verifier) -> str:
+    """A solution that gives the answer: with the answer written behind it, as the verifier looks for it, if it holds none.
+
+    ValueError naming the place where the verifier finds it wrong; one that needs a worker process is not asked.
+    """
+    ending = verifier.written(answer)
+    if ending is not None and verifier.found(solution) is None:
+        alone = solution.strip() in ("", str(answer[0]))
+        solution = ending if alone else solution + ("\n" if "\n" in solution else " ") + ending
+    if verifier.seconds is None and verifier(Sample(None, None, solution, "end"), answer).get("correct", 1.0) != 1.0:
+        raise ValueError(f"{where}: the solution {short(solution)} does not give the answer {short(answer[0])}")
+    return solution
+
+
+def short(value: Any) -> str:
+    """What was found, for a message."""
+    return "missing" if value is None else repr(value)[:60]

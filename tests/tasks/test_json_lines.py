@@ -37,7 +37,7 @@ def test_rows_and_verdicts(tmp_path):
     assert judge(task, 0, answer) == judge(task, 0, f" {answer}\n") == (1, 1)
     assert judge(task, 0, f"{answer}.0") == judge(task, 0, "7 or 8") == (0, 1)
     assert judge(task, 0, " ") == judge(task, 0, answer, "length") == (0, 0)
-    numeric = make(path, match="numeric")["train"]
+    numeric = make(path, verifier=("numeric", {}))["train"]
     assert judge(numeric, 0, f"{answer}.0") == (1, 1) and judge(numeric, 0, "7 or 8") == (0, 0)
     assert [make(path, seed=1)["train"].prompt(i) for i in range(32)] != prompts[:32]
 
@@ -48,8 +48,10 @@ def test_equal_prompts_stay_together(tmp_path, caplog):
     found = [{task.prompt(i).strip() for i in range(task.size)} for task in splits.values()]
     assert sum(task.size for task in splits.values()) == 61
     assert not (found[0] & found[1] or found[0] & found[2] or found[1] & found[2])
-    size = splits["held_out"].size
-    assert f"json_lines: {size} of {size} held_out prompts occur in train with other numbers" in caplog.text
+    copies = "; ".join(
+        f"{n} of {n} {s} prompts occur in train with other numbers" for s in ("validation", "held_out") for n in [splits[s].size]
+    )
+    assert f"json_lines: 31 of 61 prompts are copies of others in their split; {copies}\n" in caplog.text
     caplog.clear()
     stories = [{"prompt": f"{name} has {i}.", "answer": i} for name in ("Ann", "Ben", "Cat", "Dan") for i in range(5)]
     splits = make(write(tmp_path / "b.jsonl", stories), split_by="masked", validation=1, held_out=1)
@@ -71,7 +73,7 @@ def test_held_out_file(tmp_path, caplog):
 
 def test_marker_and_solutions(tmp_path):
     rows = [{"q": f"{i}+1", "a": f"First {i}.\nThen 1.\n#### {i + 1:,}", "level": i % 3} for i in range(1000, 1020)]
-    options = {"prompt_key": "q", "answer_key": "a", "marker": "####", "match": "numeric"}
+    options = {"prompt_key": "q", "answer_key": "a", "verifier": ("numeric", {"extract": "hash_marks"})}
     task = make(write(tmp_path / "a.jsonl", rows), columns=["level"], **options)["train"]
     value = int(task.prompt(0).split("+")[0])
     assert task.solution(0) == f"First {value}.\nThen 1.\n#### {value + 1:,}"
@@ -83,11 +85,12 @@ def test_marker_and_solutions(tmp_path):
     sample = Sample(None, None, f"#### {value + 1}", "end", {"hint": 2})
     assert task.verify(0, sample)["correct"] == 1.0
 
+    equals = ("exact", {"extract": ("after", {"marker": "="})})
     worked = [row | {"solution": "count on"} for row in sums(20)]
-    task = make(write(tmp_path / "b.jsonl", worked), marker="=")["train"]
+    task = make(write(tmp_path / "b.jsonl", worked), verifier=equals)["train"]
     assert task.solution(0).startswith("count on = ") and task.steps(0)[:2] == ["count", " on"]
     assert judge(task, 0, task.solution(0)) == (1, 1)
-    assert make(write(tmp_path / "c.jsonl", sums(20)), marker="=")["train"].solution(0).startswith("= ")
+    assert make(write(tmp_path / "c.jsonl", sums(20)), verifier=equals)["train"].solution(0).startswith("= ")
     with pytest.raises(ValueError, match=r"b.jsonl:1: the solution 'count on' does not give the answer '0'"):
         make(str(tmp_path / "b.jsonl"))
 
@@ -132,15 +135,17 @@ def test_bad_rows(tmp_path, rows, message):
 def test_other_bad_input(tmp_path):
     path = write(tmp_path / "a.jsonl", [GOOD] * 3)
     with pytest.raises(ValueError, match=r":1: 'answer' is 'b', allowed: a written number"):
-        make(path, match="numeric")
+        make(path, verifier=("numeric", {}))
     with pytest.raises(ValueError, match=r":1: 'level' is missing, allowed: a number"):
         make(path, columns=("level",))
-    with pytest.raises(ValueError, match="match 'fuzzy', allowed: 'exact', 'numeric'"):
-        make(path, match="fuzzy")
+    with pytest.raises(ValueError, match="task.json_lines.verifier: no function 'exakt' in pojax.tasks.verifiers; nearest: exact"):
+        make(path, verifier=("exakt", {}))
+    with pytest.raises(ValueError, match=r"verifier.extrakt: exact has no option 'extrakt'; nearest: extract"):
+        make(path, verifier=("exact", {"extrakt": "boxed"}))
     with pytest.raises(ValueError, match="split_by 'line', allowed: 'prompt', 'masked'"):
         make(path, split_by="line")
-    with pytest.raises(ValueError, match="marker ' ', allowed"):
-        make(path, marker=" ")
+    with pytest.raises(ValueError, match="extract.after.marker: found ' ', allowed"):
+        make(path, verifier=("exact", {"extract": ("after", {"marker": " "})}))
     with pytest.raises(ValueError, match=r"none\.jsonl': No such file"):
         make(str(tmp_path / "none.jsonl"))
     (tmp_path / "bytes.jsonl").write_bytes(b'{"prompt": "\xff", "answer": "b"}\n')
@@ -149,7 +154,7 @@ def test_other_bad_input(tmp_path):
 
 
 def test_gsm8k():
-    options = {"prompt_key": "question", "match": "numeric", "marker": "####", "tokenizer": "characters"}
+    options = {"prompt_key": "question", "verifier": ("numeric", {"extract": "hash_marks"}), "tokenizer": "characters"}
     splits = tasks.json_lines(path=shared.data("gsm8k/test.jsonl"), **options)
     assert sum(task.size for task in splits.values()) == 1319
     for task in splits.values():

@@ -1,4 +1,4 @@
-"""Verifiers: functions (sample, answer, *, options...) -> {component: number}. `__all__` is the registry that an option `verifier` names."""
+"""Verifiers: functions (sample, answer, *, options...) -> {component: number}. `__all__` is the registry of the option `verifier`."""
 
 from pojax.tasks.verifiers.language import language_consistency
 from pojax.tasks.verifiers.math import equation, exact, expression, numeric

@@ -1,5 +1,6 @@
 """Verifiers of answers that are texts, numbers and mathematical expressions. Nothing of a response is evaluated as code."""
 
+import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
@@ -15,10 +16,32 @@ LONGEST_EXPRESSION = 400  # characters; more is compared as text only
 
 def _taken(answer: Any, options: Mapping[str, Any]) -> str:
     """The answer's text, from a field that may hold a whole solution."""
-    if isinstance(answer, bool) or not isinstance(answer, str | int | float | Fraction):
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float) or answer in (math.inf, -math.inf) or answer != answer:
         raise ValueError("a text or a number")
     text = str(answer)
     return (extract_by(options["extract"], text) or text).strip()
+
+
+def _found(text: str, options: Mapping[str, Any]) -> str | None:
+    return extract_by(options["extract"], text)
+
+
+def _found_number(text: str, options: Mapping[str, Any]) -> str | None:
+    found = _found(text, options)
+    value = None if found is None else value_of(found)
+    return found if value is None else str(value)
+
+
+def _found_expression(text: str, options: Mapping[str, Any]) -> str | None:
+    found = _found(text, options)
+    return None if found is None else plain(found)
+
+
+def _found_value(text: str, options: Mapping[str, Any]) -> str | None:
+    try:
+        return str(evaluate(text))
+    except ValueError:
+        return None
 
 
 def _text(answer: Any, options: Mapping[str, Any]) -> str:
@@ -49,7 +72,7 @@ def _verdict(sample: Sample, ended: bool, found: Any, correct: bool) -> dict[str
     return {"correct": float(counts and correct), "format": float(counts)}
 
 
-@verifier("correct", "format", prepare=_text, written=_written)
+@verifier("correct", "format", prepare=_text, found=_found, written=_written)
 def exact(sample: Sample, answer: str, *, extract: Any = "whole", ended: bool = True) -> dict[str, float]:
     """correct: the extracted answer is that text; format: there is one.
 
@@ -59,7 +82,7 @@ def exact(sample: Sample, answer: str, *, extract: Any = "whole", ended: bool = 
     return _verdict(sample, ended, found, found == answer)
 
 
-@verifier("correct", "format", prepare=_number, written=_written)
+@verifier("correct", "format", prepare=_number, found=_found_number, written=_written)
 def numeric(sample: Sample, answer: str, *, extract: Any = "whole", ended: bool = True) -> dict[str, float]:
     """correct: the extracted answer is a number of exactly the same value (`value_of`); format: it is a number.
 
@@ -70,7 +93,9 @@ def numeric(sample: Sample, answer: str, *, extract: Any = "whole", ended: bool 
     return _verdict(sample, ended, value, value == value_of(answer))
 
 
-@verifier("correct", "format", prepare=lambda answer, options: Fraction(answer), written=lambda answer, options: str(answer))
+@verifier(
+    "correct", "format", prepare=lambda answer, options: Fraction(answer), found=_found_value, written=lambda answer, options: str(answer)
+)
 def equation(sample: Sample, answer: Fraction, *, ended: bool = True) -> dict[str, float]:
     """correct: the response is an arithmetic expression (`expressions.evaluate`) of that value; format: it has a value."""
     try:
@@ -164,9 +189,9 @@ def _load() -> None:
     same_value("1", "x^2")  # imports, regular expressions, the parser's tables
 
 
-@verifier("correct", "format", processes=True, prepare=_expression, written=_written, load=_load)
+@verifier("correct", "format", processes=True, prepare=_expression, found=_found_expression, written=_written, load=_load)
 def expression(sample: Sample, answer: str, *, extract: Any = "boxed", ended: bool = True, seconds: float | int = 5.0) -> dict[str, float]:
-    """correct: the extracted answer and that one are the same number, set, interval, tuple, matrix or formula (`same_value`); format: there is one.
+    """correct: the extracted answer is the same number, set, interval, tuple, matrix or formula (`same_value`); format: there is one.
 
     For MATH. seconds: processor time of a call. extract, ended: as those of `exact`.
     """

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pojax import binding
 from pojax.binding import ConfigError, near
+from pojax.tasks.verifiers import extraction
 from pojax.types import Sample
 
 Function = TypeVar("Function", bound=Callable[..., Mapping[str, Any]])
@@ -17,7 +18,8 @@ def verifier(
     *components: str,
     processes: bool = False,
     prepare: Callable[[Any, Options], Any] | None = None,
-    written: Callable[[str, Options], str] | None = None,
+    found: Callable[[str, Options], str | None] | None = None,
+    written: Callable[[Any, Options], str] | None = None,
     load: Callable[[], None] | None = None,
 ) -> Callable[[Function], Function]:
     """Says of a function `(sample, answer, *, options...) -> {component: number}` what its callers need to know; all of it is optional.
@@ -25,12 +27,14 @@ def verifier(
     components: their names, one number each (attribute `fields`: {name: shape}, or options -> that; default: correct).
     processes: the function is slow or may hang, so it is run by `pool`; it then has an option `seconds`, a number with a default.
     prepare(answer, options): the answer of a record as the function wants it; ValueError saying what is allowed for one that is malformed.
-    written(answer, options): a response that gives the answer, to complete worked solutions. load(): imports what the first call needs.
+    found(text, options): the answer in a response, equal texts for equal answers where that is known; None where it holds none.
+    written(answer, options): a response that gives a prepared answer, to complete worked solutions.
+    load(): imports what the first call needs, in the worker process.
     """
 
     def mark(function: Function) -> Function:
         fields = dict.fromkeys(components or ("correct",), ())
-        vars(function).update(fields=fields, processes=processes, prepare=prepare, written=written, load=load)
+        vars(function).update(fields=fields, processes=processes, prepare=prepare, found=found, written=written, load=load)
         return function
 
     return mark
@@ -72,6 +76,13 @@ class Verifier:
     def prepare(self, answer: Any) -> tuple[Any, ...]:
         """The answer of a record as each part wants it; ValueError saying what is allowed."""
         return tuple(prepare(answer, part.options) if (prepare := part.known("prepare")) else answer for part in self.parts)
+
+    def found(self, text: str) -> str | None:
+        """The answer that a response gives; None where it holds none. All of it where no part knows where to look."""
+        for part in self.parts:
+            if part.known("found"):
+                return part.known("found")(text, part.options)
+        return text.strip() or None
 
     def written(self, answer: tuple[Any, ...]) -> str | None:
         """A response that gives the prepared answer; None where no part knows one."""
@@ -122,7 +133,6 @@ def _part(value: Any, path: str) -> Part:
         seconds = options.get("seconds")
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 3600:
             raise ConfigError(f"{path}.seconds: found {seconds!r}, allowed: a number above 0, up to 3600")
-    check = getattr(function, "check", None)
-    if check is not None:
-        check(options, path)
+    if "extract" in options:
+        extraction.check(options["extract"])
     return Part(function, options)
