@@ -183,11 +183,15 @@ def _lines(text: str) -> list[str]:
 # ---- the verifier
 
 
+def _found(text: str, options: Mapping[str, Any]) -> str | None:
+    return extract_by(options["extract"], text)
+
+
 def _written(answer: Tests, options: Mapping[str, Any]) -> str:
-    return written_by(options["extract"], answer.solution or "")
+    return written_by(options["extract"], answer.solution) if answer.solution else ""
 
 
-@verifier("correct", "passed", "format", processes=True, prepare=prepare, written=_written)
+@verifier("correct", "passed", "format", processes=True, prepare=prepare, found=_found, written=_written)
 def unit_tests(
     sample: Sample,
     answer: Any,

@@ -138,6 +138,14 @@ def equal(found: Any, expected: Any) -> bool:
     return bool(found == expected)
 
 
+def _found(text: str, options: Mapping[str, Any]) -> str | None:
+    found = extract_by(options["extract"], text)
+    try:
+        return None if found is None else json.dumps(parse(found), sort_keys=True)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _written(answer: Wanted, options: Mapping[str, Any]) -> str:
     return written_by(options["extract"], json.dumps(answer.value)) if answer.has_value else ""
 
@@ -146,7 +154,7 @@ def _load() -> None:
     _validator("true")
 
 
-@verifier("correct", "format", processes=True, prepare=wanted, written=_written, load=_load)
+@verifier("correct", "format", processes=True, prepare=wanted, found=_found, written=_written, load=_load)
 def json_schema(sample: Sample, answer: Any, *, extract: Any = JSON_BLOCK, ended: bool = True, seconds: float = 2.0) -> dict[str, float]:
     """correct: the response is JSON that the schema allows, and equals the record's value where there is one; format: it is JSON.
 
