@@ -22,6 +22,7 @@ def math(
     split_by: str = "prompt",
     tokenizer: str = "sentencepiece",
     vocabulary: int = 4096,
+    chat: Mapping[str, Any] | None = None,
     seed: int = 0,
     validation: int | None = None,
     held_out: int | None = None,
@@ -42,7 +43,7 @@ def math(
     return records_tasks(
         "math", [_record(*each) for each in train], None if test is None else [_record(*each) for each in test],
         prompt_key="problem", template=template, shots=shots, columns=("difficulty",), verifier=verifier, split_by=split_by,
-        tokenizer=tokenizer, vocabulary=vocabulary, seed=seed, validation=validation, held_out=held_out,
+        tokenizer=tokenizer, vocabulary=vocabulary, chat=chat, seed=seed, validation=validation, held_out=held_out,
     )  # fmt: skip
 
 

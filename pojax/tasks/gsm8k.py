@@ -22,6 +22,7 @@ def gsm8k(
     split_by: str = "prompt",
     tokenizer: str = "sentencepiece",
     vocabulary: int = 4096,
+    chat: Mapping[str, Any] | None = None,
     seed: int = 0,
     validation: int = 256,
 ) -> dict[str, Task]:
@@ -52,5 +53,5 @@ def gsm8k(
     train, test = ([record(where, line) for where, line in read_records(str(file), "gsm8k")] for file in files)
     return records_tasks(
         "gsm8k", train, test, prompt_key="question", template=template, shots=shots, columns=("difficulty",), verifier=verifier,
-        split_by=split_by, tokenizer=tokenizer, vocabulary=vocabulary, seed=seed, validation=validation,
+        split_by=split_by, tokenizer=tokenizer, vocabulary=vocabulary, chat=chat, seed=seed, validation=validation,
     )  # fmt: skip

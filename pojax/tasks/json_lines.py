@@ -1,6 +1,6 @@
 """Problems of one's own: JSON lines or Parquet, {"prompt": ..., "answer": ..., "solution": ...}."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pojax.tasks.files import read_records
@@ -22,6 +22,7 @@ def json_lines(
     split_by: str = "prompt",
     tokenizer: str = "sentencepiece",
     vocabulary: int = 1024,
+    chat: Mapping[str, Any] | None = None,
     seed: int = 0,
     validation: int | None = None,
     held_out: int | None = None,
@@ -45,6 +46,7 @@ def json_lines(
         split_by=split_by,
         tokenizer=tokenizer,
         vocabulary=vocabulary,
+        chat=chat,
         seed=seed,
         validation=validation,
         held_out=held_out,

@@ -31,6 +31,7 @@ def records_tasks(
     split_by: str = "prompt",
     tokenizer: str,
     vocabulary: int = 1024,
+    chat: Mapping[str, Any] | None = None,
     seed: int = 0,
     validation: int | None = None,
     held_out: int | None = None,
@@ -50,6 +51,7 @@ def records_tasks(
     these splits, default a tenth each. held_out_records take the place of the held-out split; other records of their groups are
     dropped. How many were dropped, are copies, or occur in train with other numbers is logged.
     tokenizer: "sentencepiece" (trained on the training split, at most `vocabulary` tokens), "characters", or the folder of a saved one.
+    chat: None, or keywords of `chat.Chat`, dict() for none of them: prompts are asked in the tokenizer's chat template.
     Raises ValueError naming the place of a malformed record.
     """
     if split_by not in SPLIT_BY:
@@ -78,7 +80,7 @@ def records_tasks(
         splits["held_out"] = official
     leakage.report(name, {split: [row.prompt for row in part] for split, part in splits.items()}, notes)
     splits = _with_shots(name, splits, shots)
-    return text_tasks(name, splits, make_tokenizer(tokenizer, splits, vocabulary), bound)
+    return text_tasks(name, splits, make_tokenizer(tokenizer, splits, vocabulary), bound, chat=chat)
 
 
 def prompt_of(name: str, prompt_key: str, template: str | None) -> Callable[[str, Mapping[str, Any]], str]:

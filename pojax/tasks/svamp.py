@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +22,7 @@ def svamp(
     validation: int = 100,
     held_out: int = 200,
     verifier: Any = ("equation", {}),
+    chat: Mapping[str, Any] | None = None,
 ) -> dict[str, Task]:
     """The 1000 problems of SVAMP.json; the response is by default an expression, and right if its value is the answer.
 
@@ -31,6 +33,7 @@ def svamp(
     numbers of problems there. Problems whose own equation does not give their answer are left out, which is logged.
 
     tokenizer: "sentencepiece" (trained on the training split, at most `vocabulary` tokens), "characters", or the folder of a saved one.
+    chat: as in `records.records_tasks`.
     The solution is the equation without spaces and outer brackets. Column difficulty: number of operations in it.
     verifier: an entry or a list of them, see `verifiers`: by default `equation`; ("numeric", dict(extract="hash_marks")) asks for the
     number, which then stands behind the equation of the solution.
@@ -54,7 +57,7 @@ def svamp(
     parts = split_groups(keys, {"held_out": held_out, "validation": validation}, seed=seed, name="svamp")
     splits = {split: [rows[i] for i in indices] for split, indices in parts.items()}
     report("svamp", {split: [row.prompt for row in part] for split, part in splits.items()})
-    return text_tasks("svamp", splits, make_tokenizer(tokenizer, splits, vocabulary), bound)
+    return text_tasks("svamp", splits, make_tokenizer(tokenizer, splits, vocabulary), bound, chat=chat)
 
 
 def _read(path: str) -> list[tuple[str, str, str, str, Fraction]]:

@@ -1,6 +1,6 @@
 """Problems from a data set prepared by TensorFlow Datasets, read without TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pojax.tasks.records import records_tasks
@@ -22,6 +22,7 @@ def tfds(
     split_by: str = "prompt",
     tokenizer: str = "sentencepiece",
     vocabulary: int = 1024,
+    chat: Mapping[str, Any] | None = None,
     seed: int = 0,
     validation: int | None = None,
     held_out: int | None = None,
@@ -47,6 +48,7 @@ def tfds(
         split_by=split_by,
         tokenizer=tokenizer,
         vocabulary=vocabulary,
+        chat=chat,
         seed=seed,
         validation=validation,
         held_out=held_out,
