@@ -58,6 +58,29 @@ class Job(NamedTuple):
         return self.phases[0] if step < self.warm_steps else self.phases[-1]
 
 
+class Subject(NamedTuple):
+    """What measuring, exporting and talking to a policy need of a config: no method, no learner."""
+
+    config: dict[str, Any]
+    tasks: Mapping[str, Any]  # {split: Task}
+    model: dict[str, models.DecoderConfig]
+    layout: Layout
+    say: Callable[[str], None]
+
+    def abstract_params(self) -> Any:
+        """{"policy": shapes, dtypes and shardings of its parameters}."""
+        shapes = jax.eval_shape(lambda key: models.init(key, self.model["policy"]), jax.random.key(0))
+        shardings = self.layout.params(models.logical_axes(self.model["policy"]), shapes)
+        return {"policy": jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes, shardings)}
+
+
+def subject(tree: dict[str, Any], say: Callable[[str], None] = print, devices: Any = None) -> Subject:
+    """The tasks, shape and mesh of a config in plain types. ConfigError for mistakes in `task`, `model` and `mesh`."""
+    tasks = make_task(tree)
+    policy = make_model(tree, tasks["train"].tokenizer, say)
+    return Subject(tree, tasks, {"policy": policy}, make_layout(tree["mesh"], devices), say)
+
+
 def build(config: Any, say: Callable[[str], None] = print, devices: Any = None) -> Job:
     """Check a config and make it runnable, on all devices or on those given.
 

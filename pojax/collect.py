@@ -21,9 +21,10 @@ from pojax import checkpointing
 from pojax.advantages import a_star_value
 from pojax.binding import ConfigError, resolve
 from pojax.build import Job, build
-from pojax.evaluate import BATCH_ROWS, Evaluator
+from pojax.evaluate import Evaluator
 from pojax.learners import updates
 from pojax.learners.services import make_services
+from pojax.learners.state import first_tables
 from pojax.rollouts import assemble
 from pojax.tasks.columns import fingerprint
 from pojax.types import Rollout
@@ -106,7 +107,7 @@ def sample_rewards(job: Job, params: Any, split: str, samples: int) -> tuple[np.
     """(rewards [N, samples], rows [N] of the task) of responses to every prompt of a split, sampled at temperature 1, not truncated."""
     evaluator = Evaluator(job, split, job.tasks[split].size, samples, greedy=False)
     source, prompts_of_unit = evaluator.source, math.lcm(samples, job.layout.row_shards()) // samples
-    batch = prompts_of_unit * max(1, min(BATCH_ROWS // samples, source.size) // prompts_of_unit)
+    batch = prompts_of_unit * max(1, min(evaluator.most_rows // samples, source.size) // prompts_of_unit)
     reward = jax.jit(_reward_service(job, source, params))
     key, number = jax.random.key(evaluator.seed), np.tile(np.arange(samples), batch)
     found = np.zeros((source.size, samples), np.float32)
@@ -127,7 +128,7 @@ def _reward_service(job: Job, source: Any, params: Any) -> Callable[[Rollout], A
     """The method's bound rewards, at the hyper-parameters of the first iteration; the policy, its copies and its start are one."""
     program, learner = job.program, job.phases[-1].learner
     step, key = jnp.zeros((), jnp.int32), jax.random.key(job.config["seed"])
-    tables = job.init().tables
+    tables = first_tables(program)
     values = resolve(program.numbers, learner.hyper, step)
     context = updates.Context(program, job.model, job.layout, values, {**program.sizes, **tables, "step": step, "key": key}, key)
     trees = dict.fromkeys(("", "start", *program.copies), params)

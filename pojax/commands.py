@@ -1,7 +1,7 @@
 """What the commands share: `--config=file.py[:preset] --config.path=value --workdir=...`, and errors as one line with exit code 2."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pojax import config as configs
@@ -62,17 +62,59 @@ def parse(argv: list[str], command: str, needs: tuple[str, ...] = ("config",)) -
     return Arguments(config, workdir, show)
 
 
-def options(argv: list[str], names: tuple[str, ...], usage: str) -> dict[str, str]:
-    """`--name=value` pairs of a command without a config; ConfigError for anything else."""
-    found = {}
+def options(argv: list[str], names: tuple[str, ...], usage: str, switches: tuple[str, ...] = ()) -> dict[str, str]:
+    """`--name=value` pairs (`--name value` will do) of a command without a config, and switches, `--name` alone, as "yes".
+
+    ConfigError for anything else.
+    """
+    found, rest = {}, list(argv)
     if "--help" in argv or "-h" in argv:
         raise Help(f"usage: python -m pojax.{usage}")
-    for argument in argv:
+    while rest:
+        argument = rest.pop(0)
         name, equals, value = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--") or not equals or name not in names:
-            raise ConfigError(f"{argument!r}: {near(name, [f'--{n}=...' for n in names])}; usage: python -m pojax.{usage}")
+        known = argument.startswith("--") and name in (*names, *switches)
+        if known and not equals:
+            if name in switches:
+                value = "yes"
+            elif rest and not rest[0].startswith("--"):
+                value = rest.pop(0)
+            else:
+                raise ConfigError(f"--{name}: needs a value, --{name}=...; usage: python -m pojax.{usage}")
+        elif not known or name in switches:
+            allowed = [*(f"--{n}=..." for n in names), *(f"--{n}" for n in switches)]
+            raise ConfigError(f"{argument!r}: {near(argument, allowed)}; usage: python -m pojax.{usage}")
         found[name] = value
     return found
+
+
+class Options:
+    """Numbers among the options of a command, {name: text}; ConfigError for what is none."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self.options = options
+
+    def whole(self, name: str, default: Any, least: int = 0) -> Any:
+        text = self.options.get(name)
+        if text is not None and not (text.isdecimal() and int(text) >= least):
+            raise ConfigError(f"--{name}: found {text!r}, allowed: a whole number of {least} or more")
+        return default if text is None else int(text)
+
+    def number(self, name: str, default: float) -> float:
+        text = self.options.get(name)
+        try:
+            return default if text is None else float(text)
+        except ValueError as error:
+            raise ConfigError(f"--{name}: found {text!r}, allowed: a number") from error
+
+
+def split_changes(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """(the other arguments, {path: value} of `--config.path=value`)."""
+    pairs = [a.removeprefix("--config.").partition("=") for a in argv if a.startswith("--config.")]
+    for path, equals, _ in pairs:
+        if not equals:
+            raise ConfigError(f"--config.{path}: needs a value, --config.{path}=...")
+    return [a for a in argv if not a.startswith("--config.")], {path: configs.parse_value(value) for path, _, value in pairs}
 
 
 def run(body: Callable[[], Any]) -> int:

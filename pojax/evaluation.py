@@ -11,7 +11,19 @@ from jaxtyping import ArrayLike, Float, Int, Key, Shaped
 
 from pojax.types import Samples
 
-__all__ = ["Report", "bootstrap_interval", "evaluate", "maj_at_k", "max_at_k", "pass_at_k"]
+__all__ = [
+    "Outcome",
+    "Report",
+    "accuracy_by_length",
+    "bootstrap_interval",
+    "compare",
+    "evaluate",
+    "maj_at_k",
+    "max_at_k",
+    "measure",
+    "pass_at_k",
+    "summarize",
+]
 
 SampleRows = Callable[[Int[np.ndarray, "n"], Key[jax.Array, "n"], Float[np.ndarray, "n"]], Samples]
 Verify = Callable[[Int[np.ndarray, "n"], Samples], Mapping[str, Any]]
@@ -105,6 +117,20 @@ def bootstrap_interval(
 
 
 @dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of every sample: what reports, comparisons and lists of wrong answers are made of."""
+
+    indices: Int[np.ndarray, "problems"]
+    temperature: float
+    right: Shaped[np.ndarray, "problems samples"]  # accepted by the verifier
+    greedy: Shaped[np.ndarray, "problems"] | None  # the same of the response at temperature 0
+    lengths: Int[np.ndarray, "problems samples"]
+    ended: Shaped[np.ndarray, "problems samples"]
+    unscorable: int  # responses whose verdict was not finite
+    texts: list[list[str]] | None  # of the samples
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """What an evaluation found. Shares are between 0 and 1; intervals are 95% over problems."""
 
@@ -121,6 +147,8 @@ class Report:
     length_max: int
     truncated: float  # share of samples that hit the length limit
     unscorable: int  # responses whose verdict was not finite; they count as wrong
+    pass_at_k_interval: dict[int, tuple[float, float]]
+    maj_at_k_interval: dict[int, tuple[float, float]] | None
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
         """The numbers by name: pass_at_1 with _low and _high, pass_at_K, maj_at_K, greedy, length, length_max, truncated, unscorable."""
@@ -144,49 +172,130 @@ def evaluate(
     batch_rows: int = 256,
     ks: Sequence[int] | None = None,
     answers: Answers | None = None,
+    vote: Callable[[str], str] = str,
     correct: str = "correct",
 ) -> Report:
     """Sample every problem `samples` times, and once greedily, and count what the verifier accepts.
 
     sample_rows(indices [n], keys [n], temperature [n]) -> Samples and verify(indices [n], samples) -> {component: [n]} always get
     n = batch_rows rows, so they compile once; a row is accepted where the component `correct` is above 0.5, and wrong where it is NaN.
-    answers(indices [n], samples) -> the answer of each row as text: asks for majority votes.
+    answers(indices [n], samples) -> each row as text: asks for majority votes, of vote(text).
     The key of a row is made of the seed, the problem and the number of the sample: its response does not depend on batch_rows or on what
     else is asked. ks: of pass@k and maj@k, default the powers of two up to `samples`, and `samples`.
     Raises ValueError without problems or samples, and for a k above the number of samples.
     """
+    outcome = measure(
+        sample_rows, verify, indices, samples=samples, temperature=temperature, greedy=greedy, seed=seed, batch_rows=batch_rows,
+        answers=answers, correct=correct,
+    )  # fmt: skip
+    return summarize(outcome, ks=ks, seed=seed, vote=vote)
+
+
+def measure(
+    sample_rows: SampleRows,
+    verify: Verify,
+    indices: Int[ArrayLike, "problems"] | Sequence[int],
+    *,
+    samples: int,
+    temperature: float | int = 1.0,
+    greedy: bool = True,
+    seed: int = 0,
+    batch_rows: int = 256,
+    answers: Answers | None = None,
+    correct: str = "correct",
+) -> Outcome:
+    """The verdict, the length and, where `answers` is given, the text of every sample; as `evaluate` says."""
     indices = np.asarray(indices)
-    ks = _powers(samples) if ks is None else list(ks)
     if indices.size == 0 or samples < 1 or batch_rows < 1:
         raise ValueError(
             f"evaluate: found {indices.size} problems, {samples} samples, batches of {batch_rows}, allowed: at least 1 of each"
         )
-    if any(not 1 <= k <= samples for k in ks):
-        raise ValueError(f"evaluate: ks are {ks}, allowed: 1 to the number of samples, {samples}")
     number = np.tile(np.arange(samples + greedy), indices.size)  # the last one of a problem is the greedy one
     rows = _Rows(np.repeat(indices, samples + greedy), number, np.where(number == samples, 0.0, temperature))
     verdicts, lengths, ended, texts = _run(sample_rows, verify, rows, seed, batch_rows, answers, correct)
     shape = (indices.size, samples + greedy)
     finite = np.isfinite(verdicts)
     right = (np.where(finite, verdicts, 0.0) > 0.5).reshape(shape)
-    lengths, ended = lengths.reshape(shape)[:, :samples], ended.reshape(shape)[:, :samples]
-    by_problem = right[:, :samples].mean(axis=1)
-    voters = None if texts is None else [texts[i : i + samples] for i in range(0, len(texts), samples + greedy)]
-    return Report(
-        problems=indices.size,
-        samples=samples,
+    return Outcome(
+        indices=indices,
         temperature=float(temperature),
+        right=right[:, :samples],
+        greedy=right[:, samples] if greedy else None,
+        lengths=lengths.reshape(shape)[:, :samples],
+        ended=ended.reshape(shape)[:, :samples],
+        unscorable=int((~finite).sum()),
+        texts=None if texts is None else [texts[i : i + samples] for i in range(0, len(texts), samples + greedy)],
+    )
+
+
+def summarize(outcome: Outcome, *, ks: Sequence[int] | None = None, seed: int = 0, vote: Callable[[str], str] = str) -> Report:
+    """The report of an outcome. ks: as in `evaluate`; vote(text) -> the answer in it, by which samples vote where there are texts.
+
+    Raises ValueError for a k above the number of samples.
+    """
+    samples = outcome.right.shape[1]
+    ks = _powers(samples) if ks is None else list(ks)
+    if any(not 1 <= k <= samples for k in ks):
+        raise ValueError(f"evaluate: ks are {ks}, allowed: 1 to the number of samples, {samples}")
+    by_problem = outcome.right.mean(axis=1)
+    passed = {k: np.asarray(pass_at_k(samples, outcome.right.sum(axis=1), k)) for k in ks}
+    voted = None
+    if outcome.texts is not None:
+        voters = [[vote(text) for text in texts] for texts in outcome.texts]
+        voted = {k: maj_at_k(voters, outcome.right, k) for k in ks}
+
+    def intervals(values: Mapping[int, Any]) -> dict[int, tuple[float, float]]:
+        return {k: bootstrap_interval(x, seed=seed) for k, x in values.items()}
+
+    return Report(
+        problems=outcome.indices.size,
+        samples=samples,
+        temperature=outcome.temperature,
         pass_at_1=float(by_problem.mean()),
         interval=bootstrap_interval(by_problem, seed=seed),
-        pass_at_k={k: float(np.mean(pass_at_k(samples, right[:, :samples].sum(axis=1), k))) for k in ks},
-        maj_at_k=None if voters is None else {k: float(maj_at_k(voters, right[:, :samples], k).mean()) for k in ks},
-        greedy=float(right[:, samples].mean()) if greedy else None,
-        greedy_interval=bootstrap_interval(right[:, samples].astype(float), seed=seed) if greedy else None,
-        length=float(lengths.mean()),
-        length_max=int(lengths.max()),
-        truncated=float(1 - ended.mean()),
-        unscorable=int((~finite).sum()),
+        pass_at_k={k: float(x.mean()) for k, x in passed.items()},
+        maj_at_k=None if voted is None else {k: float(x.mean()) for k, x in voted.items()},
+        greedy=None if outcome.greedy is None else float(outcome.greedy.mean()),
+        greedy_interval=None if outcome.greedy is None else bootstrap_interval(outcome.greedy, seed=seed),
+        length=float(outcome.lengths.mean()),
+        length_max=int(outcome.lengths.max()),
+        truncated=float(1 - outcome.ended.mean()),
+        unscorable=outcome.unscorable,
+        pass_at_k_interval=intervals(passed),
+        maj_at_k_interval=None if voted is None else intervals(voted),
     )
+
+
+def accuracy_by_length(outcome: Outcome, *, bins: int = 5) -> list[dict[str, float | int]]:
+    """Share of right samples in each of at most `bins` ranges of length that hold about equally many: from, to (tokens), samples, right.
+
+    Samples of one length are in one range.
+    """
+    lengths, right = outcome.lengths.reshape(-1), outcome.right.reshape(-1)
+    tops = np.unique(np.quantile(lengths, np.arange(1, bins + 1) / bins, method="inverted_cdf"))
+    place = np.searchsorted(tops, lengths)
+    parts = [(lengths[place == i], right[place == i]) for i in range(len(tops))]
+    return [{"from": int(x.min()), "to": int(x.max()), "samples": x.size, "right": float(y.mean())} for x, y in parts if x.size]
+
+
+def compare(first: Outcome, second: Outcome, *, seed: int = 0) -> dict[str, Any]:
+    """Differences first - second over the problems that both have, in pairs, with 95% intervals over problems.
+
+    pass_at_1, and greedy where both have it: {difference, interval}; better, worse, equal: numbers of problems by their share of right
+    samples. Raises ValueError where no problem is in both.
+    """
+    common, here, there = np.intersect1d(first.indices, second.indices, return_indices=True)
+    if common.size == 0:
+        raise ValueError("compare: no problem is in both outcomes, allowed: at least 1")
+    gap = first.right[here].mean(axis=1) - second.right[there].mean(axis=1)
+    found: dict[str, Any] = {"problems": int(common.size), "pass_at_1": _difference(gap, seed)}
+    if first.greedy is not None and second.greedy is not None:
+        found["greedy"] = _difference(first.greedy[here].astype(float) - second.greedy[there], seed)
+    return found | {"better": int((gap > 0).sum()), "worse": int((gap < 0).sum()), "equal": int((gap == 0).sum())}
+
+
+def _difference(gaps: Shaped[np.ndarray, "problems"], seed: int) -> dict[str, Any]:
+    return {"difference": float(gaps.mean()), "interval": bootstrap_interval(gaps, seed=seed)}
 
 
 def _powers(samples: int) -> list[int]:
@@ -210,17 +319,16 @@ def _keys(key: Key[jax.Array, ""], problems: Int[jax.Array, "n"], numbers: Int[j
 def _run(
     sample_rows: SampleRows, verify: Verify, rows: _Rows, seed: int, batch: int, answers: Answers | None, correct: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str] | None]:
-    """Verdict, length, whether it ended, and answer of every row, in batches of one shape; the last is filled with its last row."""
+    """Verdict, length, whether it ended, and answer of every row, in batches of one shape; the last is filled with its last row.
+
+    A batch is judged while the devices sample the next one.
+    """
     key, total = jax.random.key(seed), len(rows.problems)
     verdicts, lengths, ended = np.zeros(total), np.zeros(total, int), np.zeros(total, bool)
     texts: list[str] = []
-    for start in range(0, total, batch):
-        at = np.minimum(np.arange(start, start + batch), total - 1)
-        new = slice(start, min(start + batch, total))
-        count = new.stop - start
-        problems = rows.problems[at].astype(np.int32)
-        keys = _keys(key, jnp.asarray(problems), jnp.asarray(rows.numbers[at], jnp.int32))
-        found = sample_rows(problems, keys, rows.temperature[at].astype(jnp.result_type(float)))
+
+    def judge(new: slice, problems: np.ndarray, found: Samples) -> None:
+        count = new.stop - new.start
         components = verify(problems, found)
         if correct not in components:
             raise ValueError(f"evaluate: the verifier gives {sorted(components)}, and no {correct!r}")
@@ -228,5 +336,17 @@ def _run(
         lengths[new] = np.asarray(found.mask).astype(int).sum(axis=1)[:count]
         ended[new] = np.asarray(found.ended)[:count]
         if answers is not None:
-            texts += list(answers(problems, found))[:count]
+            texts.extend(list(answers(problems, found))[:count])
+
+    sampled: tuple[slice, np.ndarray, Samples] | None = None
+    for start in range(0, total, batch):
+        at = np.minimum(np.arange(start, start + batch), total - 1)
+        problems = rows.problems[at].astype(np.int32)
+        keys = _keys(key, jnp.asarray(problems), jnp.asarray(rows.numbers[at], jnp.int32))
+        found = sample_rows(problems, keys, rows.temperature[at].astype(jnp.result_type(float)))
+        if sampled is not None:
+            judge(*sampled)
+        sampled = slice(start, min(start + batch, total)), problems, found
+    if sampled is not None:
+        judge(*sampled)
     return verdicts, lengths, ended, None if answers is None else texts

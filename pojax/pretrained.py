@@ -8,6 +8,7 @@ from typing import Any
 
 from pojax import models
 from pojax.binding import ConfigError, is_entry
+from pojax.models import hf
 from pojax.sharding import Layout
 
 APPLIED = ("context", "dtype", "param_dtype", "remat", "unroll", "lora")  # what a config still decides beside a folder
@@ -30,8 +31,6 @@ def shape_of(folder: str, described: models.DecoderConfig | None, keywords: Mapp
     described: the shape that the config's own sizes give; where it differs, one line says so, and the folder's counts.
     ConfigError for a context beyond the folder's, ValueError for a config.json that cannot be read.
     """
-    from pojax.models import hf
-
     changes = {"param_dtype": "float32"} | {name: keywords[name] for name in APPLIED if name in keywords}
     wanted = changes.pop("context", None)
     shape = hf.read_config(folder, **changes)
@@ -48,10 +47,15 @@ def shape_of(folder: str, described: models.DecoderConfig | None, keywords: Mapp
     return shape
 
 
+def dtype_of(folder: str) -> str:
+    """The type in which a folder keeps its weights."""
+    if not pathlib.Path(folder).is_dir():
+        raise ConfigError(f"{folder}: no such folder, allowed: one with config.json and *.safetensors")
+    return hf.read_config(folder).param_dtype
+
+
 def load_params(folder: str, shape: models.DecoderConfig, layout: Layout) -> Any:
     """The folder's weights as the parameters of a policy of this shape, without adapters, in its param_dtype and on its mesh."""
-    from pojax.models import hf
-
     changes = {name: getattr(shape, name) for name in APPLIED if name != "lora"}
     return hf.load(folder, layout=layout, **changes)[1]
 

@@ -47,12 +47,12 @@ def get_config(preset="bnpo", **changes):
 @contextlib.contextmanager
 def on_devices(n):
     """`train.run` and `evaluate` on the first n of the devices of this process."""
-    build = train.build
-    train.build = evaluate.build = functools.partial(build, devices=jax.devices()[:n])
+    build, subject = train.build, evaluate.subject
+    train.build, evaluate.subject = (functools.partial(f, devices=jax.devices()[:n]) for f in (build, subject))
     try:
         yield
     finally:
-        train.build = evaluate.build = build
+        train.build, evaluate.subject = build, subject
 
 
 def environment(devices=1):
