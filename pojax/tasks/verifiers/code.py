@@ -198,9 +198,9 @@ def unit_tests(
     *,
     extract: Any = PYTHON_BLOCK,
     ended: bool = True,
-    seconds: float = 5.0,
+    seconds: float | int = 5.0,
     memory_bytes: int = 512 << 20,
-    tolerance: float = 1e-9,
+    tolerance: float | int = 1e-9,
     allow_without_namespaces: bool = False,
 ) -> dict[str, float]:
     """correct: the code in the response passes all tests; passed: the share that it passes; format: there is code, and it compiles.

@@ -55,21 +55,17 @@ def main() -> NoReturn:
     """Settings (JSON) are the one argument; what happens is told, line by line, on the descriptor `status`."""
     settings = json.loads(sys.argv[1])
     os.umask(0o022)
-    walls = None
     try:
         die_with_parent()
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # where memory runs out, this goes first, not the training run
-        lacking = enter_namespaces()
+        if settings["bare"]:
+            supervise(settings, walls=False)
+        enter_namespaces()
         die_with_parent()  # new credentials have cleared it
-        walls = lacking is None
-        if not walls and not settings["bare"]:
-            refuse(settings, str(lacking))
-        if walls:
-            launch(settings)
-        supervise(settings, walls=False)
+        launch(settings)
     except (OSError, ValueError) as error:
-        refuse(settings, f"{error}" + ("" if walls is None else f" (namespaces: {walls})"))
+        refuse(settings, str(error))
 
 
 def tell(settings: dict[str, Any], **message: Any) -> None:
@@ -88,36 +84,31 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def enter_namespaces() -> OSError | None:
-    """New user, mount, pid, net, ipc and uts namespaces for what is forked next; the error where the system does not allow them.
+def enter_namespaces() -> None:
+    """New user, mount, pid, net, ipc and uts namespaces for what is forked next; OSError where the system does not allow them.
 
     Root keeps all user ids in the new namespace, so that it can read the interpreter and then become nobody. Other users are nobody inside.
     """
-    uid, gid, root = os.getuid(), os.getgid(), os.geteuid() == 0
+    uid, gid = os.getuid(), os.getgid()
+    if os.geteuid() != 0:
+        call("unshare", UNSHARE_ALL)
+        for name, line in (("setgroups", "deny"), ("uid_map", f"{NOBODY} {uid} 1"), ("gid_map", f"{NOBODY} {gid} 1")):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(line)
+        return
+    entered, tell_entered = os.pipe()
+    launcher, helper = os.getpid(), os.fork()
+    if helper == 0:  # only a process outside may map more than one id
+        os.close(tell_entered)
+        os._exit(write_maps(launcher) if os.read(entered, 1) else 0)
     try:
-        if root:  # only a process outside may map more than one id
-            entered, tell_entered = os.pipe()
-            launcher, helper = os.getpid(), os.fork()
-            if helper == 0:
-                os.read(entered, 1)
-                os._exit(write_maps(launcher))
-            try:
-                call("unshare", UNSHARE_ALL)
-            finally:
-                os.write(tell_entered, b"1")
-                failed = os.waitpid(helper, 0)[1]
-            if failed:
-                raise OSError(errno.EPERM, "the map of user ids cannot be written")
-        else:
-            call("unshare", UNSHARE_ALL)
-            with open("/proc/self/setgroups", "w") as file:
-                file.write("deny")
-            for name, own in (("uid_map", uid), ("gid_map", gid)):
-                with open(f"/proc/self/{name}", "w") as file:
-                    file.write(f"{NOBODY} {own} 1")
-    except OSError as error:
-        return error
-    return None
+        call("unshare", UNSHARE_ALL)
+        os.write(tell_entered, b"1")
+    finally:
+        os.close(tell_entered)
+        failed = os.waitpid(helper, 0)[1]
+    if failed:
+        raise OSError(errno.EPERM, "the map of user ids cannot be written")
 
 
 def write_maps(pid: int) -> int:
@@ -215,7 +206,7 @@ def supervise(settings: dict[str, Any], *, walls: bool) -> NoReturn:
         try:
             become_program(settings, uid, walls=walls)
         except (OSError, ValueError) as error:
-            refuse(settings, str(error))
+            refuse(settings, f"{error} (as user {uid})")
     while (ended := os.wait())[0] != program:
         pass
     tell(settings, exit=os.waitstatus_to_exitcode(ended[1]))
@@ -266,8 +257,10 @@ def become_program(settings: dict[str, Any], uid: int, *, walls: bool) -> NoRetu
         holder = ctypes.create_string_buffer(program)
         filter_program = struct.pack("@HP", len(program) // 8, ctypes.addressof(holder))
         call("prctl", PR_SET_SECCOMP, 2, filter_program, 0, 0)
+    os.set_inheritable(settings["status"], False)  # open until the interpreter has started, to tell that it could not
+    os.closerange(4, settings["status"])
+    os.closerange(settings["status"] + 1, 4096)
     tell(settings, started=True)
-    os.closerange(4, 4096)
     place = "/program.py" if walls else "program.py"
     os.execve(settings["python"], ["python", "-I", "-S", "-B", "-X", "utf8", place], {})
 

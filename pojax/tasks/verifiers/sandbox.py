@@ -54,7 +54,7 @@ def run(
     code: str,
     *,
     stdin: str = "",
-    seconds: float = 5.0,
+    seconds: float | int = 5.0,
     memory_bytes: int = 512 << 20,
     file_bytes: int = 16 << 20,
     processes: int = 8,
@@ -68,16 +68,9 @@ def run(
     report each; a program that writes more is ended at once, and what lies beyond is lost.
     Raises SandboxError where the walls cannot be built, ValueError for a limit that is not positive.
     """
-    return _run(
-        code,
-        stdin=stdin,
-        seconds=seconds,
-        memory_bytes=memory_bytes,
-        file_bytes=file_bytes,
-        processes=processes,
-        output_bytes=output_bytes,
-        bare=allow_without_namespaces,
-    )[0]
+    sizes = dict(memory_bytes=memory_bytes, file_bytes=file_bytes, processes=processes, output_bytes=output_bytes)
+    bare = allow_without_namespaces and protections()["refused"] is not None
+    return _run(code, stdin=stdin, seconds=seconds, **sizes, bare=bare)[0]
 
 
 @functools.cache
@@ -88,8 +81,11 @@ def protections(*, allow_without_namespaces: bool = False) -> Mapping[str, Any]:
     together, not each alone. network_denied, signals_denied: to processes outside. other_user: the program's user id is not the caller's.
     system_calls_filtered: DENIED of jail.py. Limits of time, memory, processes and output hold always.
     """
+    if allow_without_namespaces and protections()["refused"] is None:
+        return protections()
+    sizes = dict(memory_bytes=512 << 20, file_bytes=1 << 20, processes=8, output_bytes=1 << 16)
     try:
-        result, found = _run("print(1)", bare=allow_without_namespaces, **TRIAL)
+        result, found = _run("print(1)", stdin="", seconds=30.0, **sizes, bare=allow_without_namespaces)
     except SandboxError as error:
         return {"refused": str(error)}
     return {**found, "refused": None if result.stdout == "1\n" else f"a trial program gave {result.status}: {result.stderr[-300:]}"}
@@ -102,28 +98,25 @@ def require(allow_without_namespaces: bool = False) -> None:
         raise SandboxError(refused)
 
 
-TRIAL: dict[str, Any] = dict(stdin="", seconds=30.0, memory_bytes=512 << 20, file_bytes=1 << 20, processes=8, output_bytes=1 << 16)
-
-
 def _run(
     code: str,
     *,
     stdin: str,
-    seconds: float,
+    seconds: float | int,
     memory_bytes: int,
     file_bytes: int,
     processes: int,
     output_bytes: int,
     bare: bool,
 ) -> tuple[Result, dict[str, bool]]:
-    """The result, and the protections under which the program ran."""
+    """The result, and the protections under which the program ran; `bare`: without namespaces."""
     sizes = dict(memory_bytes=memory_bytes, file_bytes=file_bytes, processes=processes, output_bytes=output_bytes)
     for name, limit in dict(seconds=seconds, **sizes).items():
         if not 0 < limit < 1 << 62:
             raise ValueError(f"sandbox: {name} is {limit}, allowed: above 0")
     if not sys.platform.startswith("linux"):
         raise SandboxError(f"sandbox: found {sys.platform}, allowed: Linux")
-    python = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    python = interpreter()
     limits = dict(AS=memory_bytes, FSIZE=file_bytes, NPROC=processes, NOFILE=64, CORE=0, MEMLOCK=0, MSGQUEUE=0)
     settings = dict(seconds=seconds, file_bytes=file_bytes, limits=limits, bare=bare, python=python, visible=_visible(python))
     with contextlib.ExitStack() as stack:
@@ -148,7 +141,12 @@ def _run(
         tell_report.close()
         assert process.stdout is not None and process.stderr is not None
         streams = dict(stdout=process.stdout, stderr=process.stderr, report=report, status=status)
-        return _watch(process, streams, seconds=seconds, output_bytes=output_bytes)
+        return _watch(process, streams, seconds=seconds, output_bytes=output_bytes, bare=bare)
+
+
+def interpreter() -> str:
+    """The interpreter that runs programs: this one, without its virtual environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def _visible(python: str) -> list[str]:
@@ -179,7 +177,7 @@ def _high(descriptor: int, mode: str) -> IO[bytes]:
 
 
 def _watch(
-    process: subprocess.Popen[bytes], streams: dict[str, IO[bytes]], *, seconds: float, output_bytes: int
+    process: subprocess.Popen[bytes], streams: dict[str, IO[bytes]], *, seconds: float | int, output_bytes: int, bare: bool
 ) -> tuple[Result, dict[str, bool]]:
     """Read what the program writes until all is over, its time is up or it has written too much; nothing of it runs afterwards."""
     found = {name: bytearray() for name in streams}
@@ -209,7 +207,7 @@ def _watch(
     stdout, stderr, report = (found[name][:output_bytes].decode(errors="replace") for name in ("stdout", "stderr", "report"))
     if "refused" in messages or started is None:
         reason = messages.get("refused") or f"the interpreter did not start: {ended_by or stderr[-300:]}"
-        raise SandboxError(f"sandbox: {reason}. Where namespaces are missing, allow_without_namespaces=True runs with less protection")
+        raise SandboxError(f"sandbox: {reason}" + ("" if bare else "; allow_without_namespaces=True runs with less protection"))
     status = ended_by or _status(messages.get("exit"), stderr)
     return Result(status, stdout, stderr, duration, report), messages["protections"]
 

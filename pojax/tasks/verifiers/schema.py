@@ -155,7 +155,9 @@ def _load() -> None:
 
 
 @verifier("correct", "format", processes=True, prepare=wanted, found=_found, written=_written, load=_load)
-def json_schema(sample: Sample, answer: Any, *, extract: Any = JSON_BLOCK, ended: bool = True, seconds: float = 2.0) -> dict[str, float]:
+def json_schema(
+    sample: Sample, answer: Any, *, extract: Any = JSON_BLOCK, ended: bool = True, seconds: float | int = 2.0
+) -> dict[str, float]:
     """correct: the response is JSON that the schema allows, and equals the record's value where there is one; format: it is JSON.
 
     answer: see `wanted`; the keyword `format` is a remark, as the draft has it. extract: where the JSON stands, see `extraction`; default
