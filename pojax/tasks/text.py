@@ -89,13 +89,14 @@ def _task(name: str, split: str, rows: list[Row], tokenizer: Tokenizer, verifier
 def worked_solution(where: str, solution: str, answer: tuple[Any, ...], verifier: Verifier) -> str:
     """A solution that gives the answer: with the answer written behind it, as the verifier looks for it, if it holds none.
 
-    ValueError naming the place where the verifier finds it wrong; one that needs a worker process is not asked.
+    Empty where a record has none and the verifier cannot write one. ValueError naming the place where the verifier finds it wrong; one that
+    needs a worker process is not asked.
     """
     ending = verifier.written(answer)
     if ending is not None and verifier.found(solution) is None:
         alone = solution.strip() in ("", str(answer[0]))
         solution = ending if alone else solution + ("\n" if "\n" in solution else " ") + ending
-    if verifier.seconds is None and verifier(Sample(None, None, solution, "end"), answer).get("correct", 1.0) != 1.0:
+    if solution and verifier.seconds is None and verifier(Sample(None, None, solution, "end"), answer).get("correct", 1.0) != 1.0:
         raise ValueError(f"{where}: the solution {short(solution)} does not give the answer {short(answer[0])}")
     return solution
 
