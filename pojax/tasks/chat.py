@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pojax.tasks.chat_template import PRIVATE, ChatTemplate, Message, Rendered
+from pojax.tasks.chat_template import ChatTemplate, Message, Rendered, unused
 from pojax.tasks.hf_tokenizer import HuggingFace, Token
 from pojax.tasks.task import Task, cut
 from pojax.tasks.tokenizers import Tokenizer
@@ -125,8 +125,7 @@ class Chat:
 
     def _probe(self, messages: Sequence[Message], new: Sequence[Message], *, add_generation_prompt: bool = False) -> tuple[Rendered, int]:
         """A chat with a mark for the assistant's answer between messages and new, and the place behind the mark."""
-        taken = repr([*messages, *new])
-        mark = next(character for character in map(chr, reversed(PRIVATE)) if character not in taken)
+        (mark,) = unused(1, [self.template.source, *messages, *new, self.variables])
         rendered = self.render([*messages, {"role": "assistant", "content": mark}, *new], add_generation_prompt=add_generation_prompt)
         if rendered.text.count(mark) != 1:
             times = rendered.text.count(mark)
@@ -164,7 +163,7 @@ class Guard:
         return self.tokenizer.control_spans(text), edges
 
 
-def in_chat(tasks: Mapping[str, Task], options: Mapping[str, Any] | None) -> dict[str, Task]:
+def in_chat(tasks: Mapping[str, Task], options: Any) -> dict[str, Task]:
     """The splits of a task with every prompt asked as a chat, and every solution as its answer; as they are where options is None.
 
     options: the keywords of `Chat`; the clock of the template stands still unless `now` says a time. A hint begins the answer.
@@ -175,7 +174,7 @@ def in_chat(tasks: Mapping[str, Task], options: Mapping[str, Any] | None) -> dic
     return {split: _in_chat(task, chats.setdefault(id(task.tokenizer), _chat(task.tokenizer, options))) for split, task in tasks.items()}
 
 
-def _chat(tokenizer: Tokenizer, options: Mapping[str, Any]) -> Chat:
+def _chat(tokenizer: Tokenizer, options: Any) -> Chat:
     if not isinstance(options, Mapping):
         raise ValueError(f"chat: found {options!r}, allowed: None, or keywords as in dict(system='...'); dict() for none of them")
     return Chat(tokenizer, **{"now": CLOCK, **options})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 Message = Mapping[str, Any]  # {"role": ..., "content": ...}
@@ -53,7 +54,7 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, name: str = "default"):
-        self.name = name
+        self.name, self.source = name, source
         if len(source) > SOURCE_CHARACTERS:
             raise ValueError(f"chat template {name}: {len(source)} characters, allowed: at most {SOURCE_CHARACTERS}")
         try:
@@ -72,9 +73,7 @@ class ChatTemplate:
         """
         if not messages or not all(isinstance(m, Mapping) and isinstance(m.get("role"), str) for m in messages):
             raise ValueError(f"chat: messages {str(messages)[:80]!r}, allowed: at least one object, each with a role and a content")
-        taken = repr(messages) + json.dumps([*map(str, variables.values())], ensure_ascii=False)
-        free = (character for character in map(chr, PRIVATE) if character not in taken)
-        state = _Rendering("".join(next(free) for _ in range(4)), now)
+        state = _Rendering("".join(unused(4, [self.source, messages, variables])), now)
         data = [{key: _data(value, state, guard) for key, value in message.items() if value is not None} for message in messages]
         token = _rendering.set(state)
         parts: list[str] = []
@@ -90,6 +89,12 @@ class ChatTemplate:
         finally:
             _rendering.reset(token)
         return _read("".join(parts), state)
+
+
+def unused(count: int, data: Any) -> list[str]:
+    """Characters for private use that no text in the data has."""
+    taken = json.dumps(data, ensure_ascii=False, default=str)
+    return list(islice((character for character in map(chr, PRIVATE) if character not in taken), count))
 
 
 def _data(value: Any, state: _Rendering, guard: Guard | None) -> Any:
@@ -122,7 +127,7 @@ def _read(marked: str, state: _Rendering) -> Rendered:
     pieces: list[tuple[str, bool]] = []
     written: list[tuple[int, int]] = []
     open_at: list[int] = []
-    begin = at = place = 0  # of the plain piece, in the text, in the marked text
+    at = place = 0  # in the text, in the marked text
     plain: list[str] = []
 
     def flush() -> None:

@@ -32,7 +32,8 @@ class HuggingFace:
     """The tokenizer of a Hugging Face folder. `read` makes one.
 
     files: {name: content} of the folder's files that belong to a tokenizer. model: its config.json, asked last for end and padding.
-    where: what messages call the folder.
+    where: what messages call the folder. A tokenizer.model is read as SentencePiece reads it: also a text that begins with a space gets
+    the model's own in front, which transformers 5 leaves out.
 
     ends: generation_config.json's eos_token_id, else eos_token of tokenizer_config.json or special_tokens_map.json, else config.json's
     eos_token_id. pad: from the same places, else the first end: a padding id equal to an end id is harmless, because masks come from
@@ -67,6 +68,7 @@ class HuggingFace:
         if unknown is not None and unknown not in {*self.ends, *self.begin, bos}:
             self.control -= {unknown}
         self._unsaid = not said  # by the files that `save` writes
+        self.templates()  # a damaged list of them is found now
         self._silent = {*self.ends, self.pad, *self.begin, *([] if bos is None else [bos])}
 
     def encode(self, text: str) -> list[int]:
