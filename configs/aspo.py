@@ -7,7 +7,7 @@ first call moves from token 4000 to 1000. The legends of its figures say 1.5 and
 Assumed: where no tool is called, the marker is a token: here the first "+" (id 12 of the numeric alphabet). A task that knows gives the
 components marker_position and has_marker itself.
 Names: ASPO is also Asymmetric Importance Sampling Policy Optimization (arXiv 2510.06062), another method.
-Shown on: countdown, where several chains are correct; a sum has one right answer, whose tokens all stand at the same place.
+Shown on: the preset reach, where several orders of the summands are right and the first "+" comes early behind a short number.
 
     python -m pojax.train --config=configs/aspo.py --workdir=/tmp/aspo
 """
@@ -15,7 +15,7 @@ Shown on: countdown, where several chains are correct; a sum has one right answe
 from configs import common
 
 
-def get_config(preset="tiny"):
+def get_config(preset="reach"):
     config = common.base(preset)
     config.method = dict(
         curricula=("uniform", {}),

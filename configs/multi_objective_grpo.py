@@ -3,7 +3,8 @@
 Against GRPO: several labels in place of one verdict, added before the group's mean and standard deviation are taken, so the label of the
 largest spread decides most.
 Paper: politeness, meaningfulness, actionability and safety from one regression model, Qwen2.5 0.5B to 14B; all four scores rise. Here the
-labels are correct, format and conciseness, the last one at 0.2 because the shortest answers of this task are wrong.
+labels are correct and format. A third one, conciseness at 0.2, took one of five seeds to 0% correct: in a group that is all wrong it alone
+has a spread, is standardised to the size of a verdict, and the shortest answer of this task is never right.
 Assumed: weights 1 where the paper's are not known, KL 0.04. Labels standardised one by one: `decoupled_normalize` (configs/gdpo_nvidia.py).
 
     python -m pojax.train --config=configs/multi_objective_grpo.py --workdir=/tmp/multi_objective_grpo
@@ -17,7 +18,7 @@ def get_config(preset="tiny"):
     config.method = dict(
         curricula=("uniform", {}),
         rollouts=("independent", dict(samples=8)),
-        rewards=[("conciseness", {}), ("weighted_sum", dict(weights=dict(correct=1.0, format=1.0, conciseness=0.2)))],
+        rewards=[("weighted_sum", dict(weights=dict(correct=1.0, format=1.0)))],
         advantages=[("group_normalize", {})],
         losses=[("ppo_clip", dict(epsilon=0.2)), ("k3", dict(scale=0.04))],
         aggregate="sequence_mean",
