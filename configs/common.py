@@ -79,7 +79,7 @@ def world():
 
 
 def reach():
-    """For methods that need several right answers: a 2-layer decoder of width 64 writes given numbers as a sum, `3,18,5=26:` -> `5+3+18`."""
+    """For methods that need several right answers: a 2-layer decoder of width 64 writes numbers as a sum, `3,18,5=26:` -> `5+3+18`."""
     config = micro()
     config.task = ("countdown", dict(operations="+", numbers=3, largest=20, target=60, validation=64, held_out=256))
     config.prompt_tokens = 12
