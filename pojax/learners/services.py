@@ -202,7 +202,7 @@ def make_services(
 
     return dict(
         select=select, render=render, sample=draw, extend=go_on, verify=verify, evaluate=evaluate, reward=reward, demonstrate=demonstrate,
-        cond=eager_cond if on_host else jax.lax.cond, encode=source.task.tokenizer.encode, environment=environment_of(source),
+        cond=eager_cond if on_host else jax.lax.cond, encode=source.task.tokenizer.encode_more, environment=environment_of(source),
     )  # fmt: skip
 
 
@@ -294,7 +294,7 @@ def abstract_arrangement(source: Source, sizes: dict[str, int]) -> Callable[[Bou
         evaluate=lambda prompts, samples, temperature: jnp.zeros(samples.tokens.shape, dtype),
         reward=lambda rollout: jnp.zeros(rollout.groups.shape, dtype),
         demonstrate=lambda indices: (jnp.zeros((indices.shape[0], length), jnp.int32), jnp.ones((indices.shape[0], length), bool)),
-        cond=jax.lax.cond, encode=source.task.tokenizer.encode, environment=environment_of(source),
+        cond=jax.lax.cond, encode=source.task.tokenizer.encode_more, environment=environment_of(source),
     )  # fmt: skip
 
     def arrange(bound: Bound, scope: dict[str, Any]) -> Rollout:

@@ -34,7 +34,7 @@ class Rendered(NamedTuple):
 class _Rendering:
     """State of one rendering: characters that mark it, what they marked, and what it has used up."""
 
-    marks: str  # opens and closes what looks like a control token (a single one cuts), opens and closes what the assistant wrote
+    marks: list[str]  # opens and closes what looks like a control token (a single one cuts), opens and closes what the assistant wrote
     now: str | None
     surfaces: set[str] = field(default_factory=set)
     steps: int = 0
@@ -73,7 +73,7 @@ class ChatTemplate:
         """
         if not messages or not all(isinstance(m, Mapping) and isinstance(m.get("role"), str) for m in messages):
             raise ValueError(f"chat: messages {str(messages)[:80]!r}, allowed: at least one object, each with a role and a content")
-        state = _Rendering("".join(unused(4, [self.source, messages, variables])), now)
+        state = _Rendering(unused(4, [self.source, messages, variables]), now)
         data = [{key: _data(value, state, guard) for key, value in message.items() if value is not None} for message in messages]
         token = _rendering.set(state)
         parts: list[str] = []
@@ -135,7 +135,7 @@ def _read(marked: str, state: _Rendering) -> Rendered:
             pieces.append((text, False))
         plain.clear()
 
-    for match in re.finditer(f"{opens}({known}){closes}|[{state.marks}]", marked):
+    for match in re.finditer(f"{opens}({known}){closes}|[{''.join(state.marks)}]", marked):
         plain.append(marked[place : match.start()])
         at += match.start() - place
         place = match.end()

@@ -31,6 +31,10 @@ class Tokenizer(Protocol):
         """Token ids of a text, without special tokens; ValueError for text that has none."""
         ...
 
+    def encode_more(self, text: str) -> list[int]:
+        """As `encode`, for a text that goes on from another: nothing is put in front of it."""
+        ...
+
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Text of any list of ids; pad and end are dropped, an id outside the vocabulary reads U+FFFD."""
         ...
@@ -50,7 +54,9 @@ class Characters:
     ValueError for an empty alphabet or a repeated character.
     """
 
-    pad, end, ends, begin = PAD, END, (END,), ()
+    pad, end = PAD, END
+    ends: tuple[int, ...] = (END,)
+    begin: tuple[int, ...] = ()
 
     def __init__(self, alphabet: str):
         if not alphabet or len(set(alphabet)) != len(alphabet):
@@ -67,6 +73,8 @@ class Characters:
         except KeyError as error:
             where = text.index(error.args[0])
             raise ValueError(f"text {text[:60]!r}: character {error.args[0]!r} at {where}, allowed: {self.alphabet!r}") from None
+
+    encode_more = encode
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Text of any ids; pad and end are dropped, an id outside the vocabulary reads U+FFFD."""
@@ -88,7 +96,9 @@ class SentencePiece:
     ValueError for bytes that are no model, or whose pad and end ids are others.
     """
 
-    pad, end, ends, begin = PAD, END, (END,), ()
+    pad, end = PAD, END
+    ends: tuple[int, ...] = (END,)
+    begin: tuple[int, ...] = ()
 
     def __init__(self, model: bytes):
         self.model = model
@@ -105,6 +115,8 @@ class SentencePiece:
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; what no piece covers is written in byte tokens."""
         return self._processor.EncodeAsIds(text)
+
+    encode_more = encode
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Text of any ids; pad and end are dropped, an id outside the vocabulary reads U+FFFD."""

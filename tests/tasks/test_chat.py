@@ -2,6 +2,7 @@ import dataclasses
 import datetime
 import json
 
+import jobs
 import numpy as np
 import pytest
 import tokenizer_folders as folders
@@ -304,6 +305,23 @@ def test_a_task_asked_in_chat(made):
     world = {"train": dataclasses.replace(plain["train"], observed=lambda i: [True])}
     with pytest.raises(ValueError, match="written by the world"):
         in_chat(world, {})
+
+
+def test_a_config_asks_in_chat(made, tmp_path):
+    """The whole way: a folder, a chat and a model whose vocabulary is padded."""
+    problems = [{"prompt": f"{i} + 1 <|im_start|>?", "answer": str(i + 1)} for i in range(20)]
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    tokenizer = made["chatml"]
+    task = ("json_lines", dict(path=str(path), tokenizer=tokenizer.where, chat=dict(system="Add.")))
+    job = jobs.job(jobs.tiny(method=jobs.GROUP, task=task, prompt_tokens=64, response_tokens=4, model__vocab_size=512))
+    prompts = job.source.prompts
+    first = [int(i) for i in prompts.tokens[0][prompts.mask[0]]]
+    assert texts(tokenizer, first).count("<|im_start|>") == 3 and "<|im_start|>?" in tokenizer.decode(first)
+    assert job.source.end_tokens[:2].tolist() == [tokenizer.end, -1]
+    assert job.model["policy"].vocab_size == 512 > job.tasks["train"].tokenizer.vocab_size
+    with pytest.raises(ValueError, match="model.vocab_size: found 300, allowed: at least"):
+        jobs.job(jobs.tiny(method=jobs.GROUP, task=task, prompt_tokens=64, response_tokens=4, model__vocab_size=300))
 
 
 def test_the_clock_of_a_task_stands_still(made):

@@ -217,6 +217,7 @@ def test_several_end_tokens(made, tmp_path):
     assert seen == ["a", "a", "abb"]
 
 
+@pytest.mark.slow
 def test_padding_equal_to_the_end_token_is_harmless():
     """The same run with the end token as padding gives the same numbers: masks are the sampler's, no token is compared with padding."""
 
@@ -229,15 +230,15 @@ def test_padding_equal_to_the_end_token_is_harmless():
             batch, source = learner.collect(state, learner.hyper)
             state, metrics = learner.train_step(dataclasses.replace(state, source=source), batch, learner.hyper)
             fields = {name: value for name, value in batch.fields().items() if name != "prompt_tokens"}
-            seen.append(jax.device_get((fields, metrics)))
-        return seen, jax.device_get(state.params)
+            seen.append(jax.device_get((fields, metrics, state.params)))
+        return seen
 
-    (first, params), (second, same) = run(0), run(1)
-    jax.tree.map(np.testing.assert_array_equal, (first, params), (second, same))
+    first, second = run(0), run(1)
+    jax.tree.map(np.testing.assert_array_equal, first, second)
     fields = first[0][0]
     assert len(set(fields["lengths"].tolist())) > 1 and fields["correct"].max() > 0
     np.testing.assert_array_equal(fields["mask"].sum(1), fields["size"])
-    assert (first[0][1], 0) != (first[1][1], 0)  # the second step's metrics are others: parameters moved
+    assert jobs.distance(first[0][2], first[1][2]) > 0  # the second step trained
 
 
 def test_a_missing_package_names_the_extra(made, monkeypatch):
