@@ -53,10 +53,10 @@ class Tests(NamedTuple):
 def prepare(answer: Any, options: Mapping[str, Any]) -> Tests:
     """The tests of a record; ValueError saying what is allowed. SandboxError where programs cannot be run: such a run must not begin."""
     require(options["allow_without_namespaces"])
-    return tests_of(answer)
+    return read_tests(answer)
 
 
-def tests_of(answer: Any) -> Tests:
+def read_tests(answer: Any) -> Tests:
     """An answer that is in one of FORMS; ValueError saying what is allowed.
 
     Beside the tests it may hold "setup", code that runs before asserts or tests, and "solution", code that passes.
@@ -156,7 +156,7 @@ def _loose(encoded: Any) -> Any:
     return ["l" if kind == "t" else kind, *map(_loose, items)]
 
 
-def same(found: Any, expected: Any, *, tolerance: float = 0.0) -> bool:
+def same(found: Any, expected: Any, *, tolerance: float | int = 0.0) -> bool:
     """Whether two encoded values are equal as Python has it; with a tolerance, floats of nearly the same value too."""
     if isinstance(found, list) and isinstance(expected, list):
         if len(found) != len(expected) or found[:1] == ["o"]:
@@ -168,7 +168,7 @@ def same(found: Any, expected: Any, *, tolerance: float = 0.0) -> bool:
     return type(found) is type(expected) and found == expected
 
 
-def _close(found: float, expected: float, tolerance: float) -> bool:
+def _close(found: float | int, expected: float | int, tolerance: float | int) -> bool:
     try:
         return math.isclose(found, expected, rel_tol=tolerance, abs_tol=tolerance)
     except OverflowError:  # an integer that is no float
@@ -205,14 +205,14 @@ def unit_tests(
 ) -> dict[str, float]:
     """correct: the code in the response passes all tests; passed: the share that it passes; format: there is code, and it compiles.
 
-    answer: see `tests_of`. Of outputs, spaces at the ends of lines and empty lines at the end do not count. Values of calls are compared as
+    answer: see `read_tests`. Of outputs, spaces at the ends of lines and empty lines at the end do not count. Values of calls are compared as
     JSON (tuples as lists, keys as texts), floats up to a relative or absolute `tolerance`; asserts as Python does.
     seconds: wall time of all checks together; of cases with input, of each, with four times as much for all. After the first that runs out
     of time the others are not run.
     extract: where the code stands, see `extraction`. ended: all are 0 for a response that did not end by itself.
     Raises sandbox.SandboxError where the system allows no namespaces, unless allow_without_namespaces (see `sandbox`).
     """
-    tests = answer if isinstance(answer, Tests) else tests_of(answer)
+    tests = answer if isinstance(answer, Tests) else read_tests(answer)
     code = extract_by(extract, sample.text)
     if code is None or (ended and sample.finish_reason != "end"):
         return {"correct": 0.0, "passed": 0.0, "format": 0.0}
@@ -234,7 +234,7 @@ def _run_cases(code: str, cases: list[tuple[str, str]], limits: dict[str, Any]) 
     return passed + [False] * (len(cases) - len(passed)), compiled
 
 
-def _ask(code: str, tests: Tests, limits: dict[str, Any], tolerance: float) -> tuple[list[bool], bool]:
+def _ask(code: str, tests: Tests, limits: dict[str, Any], tolerance: float | int) -> tuple[list[bool], bool]:
     """Whether each check passed, and whether the solution compiles."""
     token = secrets.token_hex(16)
     asked = dict(code=code, before=tests.before, checks=tests.checks, token=token)
@@ -254,7 +254,7 @@ def _ask(code: str, tests: Tests, limits: dict[str, Any], tolerance: float) -> t
     return passed, compiled
 
 
-def _passed(answer: Mapping[str, Any], expected: Any, tolerance: float) -> bool:
+def _passed(answer: Mapping[str, Any], expected: Any, tolerance: float | int) -> bool:
     if expected is None:
         return answer.get("passed") is True
     value, loose = expected
