@@ -5,9 +5,9 @@ CONFIG ?= configs/bnpo.py
 WORKDIR ?= runs/$(subst :,-,$(subst .py,,$(notdir $(CONFIG))))
 ARGS ?=
 
-TRAIN_EXTRAS := data,tensorboard,plots
-TEST_EXTRAS := data,hf,tensorboard,plots,notebooks,test
-ALL_EXTRAS := data,hf,hf-test,tensorboard,plots,wandb,notebooks,test
+TRAIN_EXTRAS := data,hf,math,json,tensorboard,plots
+TEST_EXTRAS := data,hf,math,json,tensorboard,plots,notebooks,test
+ALL_EXTRAS := data,hf,math,json,hf-test,tensorboard,plots,wandb,notebooks,test
 
 # Compiling keeps one core busy at a time; files stay whole, so that their tests share what they compiled.
 PARALLEL := -n 2 --dist=loadfile

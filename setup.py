@@ -10,9 +10,11 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "pojax" / "__init__.py").
 README = ROOT / "README.md"
 
 EXTRAS = {
-    "data": ["tensorflow-datasets>=4.9.9", "array_record>=0.8", "sentencepiece>=0.2.1"],
+    "data": ["tensorflow-datasets>=4.9.9", "array_record>=0.8", "sentencepiece>=0.2.1", "pyarrow>=18"],
     "hf": ["tokenizers>=0.22", "safetensors>=0.6", "jinja2>=3.1"],
-    "hf-test": ["torch==2.13.0", "transformers==5.23.0"],  # exact: an open range of torch brings gigabytes of CUDA
+    "math": ["math-verify>=0.9"],
+    "json": ["jsonschema>=4.20"],
+    "hf-test": ["torch==2.13.0", "transformers==5.23.0", "peft>=0.17"],  # exact: an open range of torch brings gigabytes of CUDA
     "tensorboard": ["tensorboardX>=2.6.4"],
     "plots": ["matplotlib>=3.10"],
     "wandb": ["wandb>=0.19"],
@@ -31,6 +33,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["pojax", "pojax.*"]),
+    package_data={"pojax.report": ["*.html", "*.css", "*.js"]},
     python_requires=">=3.11",
     install_requires=[
         "jax>=0.10",

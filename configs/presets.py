@@ -37,20 +37,25 @@ def _language_model(model, task, *, batch_prompts, prompt_tokens, response_token
 
 
 def _gsm8k(model):
-    """Grade-school problems (arXiv 2110.14168). Prompts of 512 and responses of 256 tokens, as in verl's quick start on GSM8K.
+    """Grade-school problems (arXiv 2110.14168). Instruction, prompts of 512 and responses of 256 tokens: those of verl's GSM8K example.
 
-    Chosen here: 64 prompts an iteration (512 rows with 8 samples), micro-batches of 32 rows.
+    Chosen here: 64 prompts an iteration (512 rows with 8 samples), micro-batches of 32 rows. Models that were tuned to chat are asked in
+    their template by `--config.task.chat={}`.
     """
-    return _language_model(model, ("gsm8k", dict(path=None)), batch_prompts=64, prompt_tokens=512, response_tokens=256, micro_rows=32)
+    asked = '{question} Let\'s think step by step and output the final answer after "####".\n'
+    task = ("gsm8k", dict(path=None, template=asked))
+    return _language_model(model, task, batch_prompts=64, prompt_tokens=512, response_tokens=256, micro_rows=32)
 
 
 def _math(model, micro_rows):
     """Competition problems (arXiv 2103.03874). 128 prompts of 1024 and responses of 3072 tokens, in all the context of 4096 of Dr. GRPO.
 
-    Dr. GRPO (arXiv 2503.20783) samples 8 responses: 1024 rows with `samples=8`. The micro-batches are chosen here.
+    Dr. GRPO (arXiv 2503.20783) samples 8 responses: 1024 rows with `samples=8`. The instruction is that of Qwen2.5-Math (arXiv
+    2409.12122). The micro-batches are chosen here.
     """
+    asked = "{problem}\nPlease reason step by step, and put your final answer within \\boxed{{}}.\n"
     return _language_model(
-        model, ("math", dict(path=None)), batch_prompts=128, prompt_tokens=1024, response_tokens=3072, micro_rows=micro_rows
+        model, ("math", dict(path=None, template=asked)), batch_prompts=128, prompt_tokens=1024, response_tokens=3072, micro_rows=micro_rows
     )
 
 

@@ -4,9 +4,10 @@ The record of a conversation is its token ids: answers stand in it as they were 
 chat template completes each line by itself. Where stdin is no terminal, its lines are asked one after the other.
 """
 
+import io
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 import jax
 
@@ -110,7 +111,9 @@ def main(argv: list[str] | None = None) -> int:
     return commands.run(body)
 
 
-def talk(conversation: Conversation, settings: dict[str, Any], lines: TextIO | None = None, out: TextIO | None = None) -> None:
+def talk(
+    conversation: Conversation, settings: dict[str, Any], lines: io.TextIOBase | None = None, out: io.TextIOBase | None = None
+) -> None:
     """Ask every line and write the answers as they come, until /quit or the end of the lines."""
     lines, out = lines or sys.stdin, out or sys.stdout
     live = lines.isatty()
@@ -134,7 +137,7 @@ def talk(conversation: Conversation, settings: dict[str, Any], lines: TextIO | N
             _answer(conversation, text, settings, out)
 
 
-def _read(lines: TextIO, live: bool) -> str | None:
+def _read(lines: io.TextIOBase, live: bool) -> str | None:
     """The next line without the space around it; None at the end."""
     if live and lines is sys.stdin:
         try:
@@ -156,7 +159,7 @@ def _temperature(text: str, settings: dict[str, Any]) -> None:
         print(f"{text}: allowed: /temperature=0.7, a number of 0 (greedy) or more", file=sys.stderr)
 
 
-def _answer(conversation: Conversation, text: str, settings: dict[str, Any], out: TextIO) -> None:
+def _answer(conversation: Conversation, text: str, settings: dict[str, Any], out: io.TextIOBase) -> None:
     """One answer; Ctrl-C ends it where it is."""
     pieces = conversation.ask(text, **settings)
     try:

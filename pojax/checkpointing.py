@@ -25,6 +25,8 @@ from jax.experimental import multihost_utils
 
 __all__ = ["Checkpoints", "abstract", "digest", "load_config", "load_params"]
 
+LARGE = 2**31  # bytes of a state of which no second copy is taken in the same memory
+
 Tree = Any
 Say = Callable[[str], None]
 
@@ -295,6 +297,7 @@ class Checkpoints:
     def save(self, step: int, state: Tree, *, config: dict, score: float | int | None = None) -> None:
         """Write the state in the background; only a copy is taken here, so the state may be donated right after.
 
+        A state of 2 GB or more that lives in host memory anyway is written without a copy, and this returns when it is on disk.
         score: higher is better; None or NaN has no rank. Saving the newest step again does nothing: a state is a function of its step.
         Raises ValueError for leaves that are not arrays, a config that is not JSON, a step older than the newest; OSError where the
         save before failed (disk full, folder gone): that checkpoint is missing, those before it are complete.
@@ -311,9 +314,12 @@ class Checkpoints:
                 return
             raise ValueError(f"checkpoint: step {step} is older than the newest in {self._folder}, {newest}")
         score = None if score is None or np.isnan(score) else float(score)
-        copies = _copy(leaves)
+        large = self._thread is not None and _large_on_host(leaves)
+        copies = leaves if large else _copy(leaves)
         if self._thread is not None:
             self._pending = step, self._thread.submit(self._write, step, copies, config, score)
+            if large:
+                self.wait()
         else:
             self._guard(step, lambda: self._start(step, copies, config, score))
 
@@ -383,6 +389,12 @@ class Checkpoints:
             name = "the last checkpoint" if step is None else f"checkpoint {step}"
             kept = "the checkpoints before it are complete, nothing else was lost"
             raise OSError(f"{name} could not be written to {self._folder}: {_one_line(error)}; {kept}") from error
+
+
+def _large_on_host(leaves: dict[str, _Leaf]) -> bool:
+    arrays = [leaf.data for leaf in leaves.values() if isinstance(leaf.data, jax.Array)]
+    on_host = all(device.platform == "cpu" for x in arrays for device in x.devices())
+    return on_host and sum(x.nbytes for x in arrays) >= LARGE
 
 
 def _copy(leaves: dict[str, _Leaf]) -> dict[str, _Leaf]:

@@ -70,6 +70,20 @@ def folder(two, tmp_path):
 # ---- the digest
 
 
+def test_a_large_state_in_host_memory_is_written_where_it_is(tmp_path, monkeypatch):
+    """No second copy is taken, and the step is on disk when `save` returns, so that the state may be donated all the same."""
+    monkeypatch.setattr(checkpointing, "LARGE", 1000)
+    monkeypatch.setattr(checkpointing, "_copy", None)
+    state = small(3)
+    expected = digest(state)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, config=CONFIG)
+        assert (tmp_path / "1").is_dir()
+        jax.tree.map(lambda x: x.delete(), state)
+        restored, step = checkpoints.restore(abstract(small(0)))
+    assert step == 1 and digest(restored) == expected
+
+
 def test_digest_against_an_independent_one():
     state = {"b": np.arange(6, dtype=np.int16).reshape(2, 3).T, "a": [np.float32([1.5]), np.array(True)]}
     assert not state["b"].flags.c_contiguous
