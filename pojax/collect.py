@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pojax import checkpointing
 from pojax.advantages import a_star_value
 from pojax.binding import ConfigError, resolve
 from pojax.build import Job, build
@@ -28,7 +27,7 @@ from pojax.learners.state import first_tables
 from pojax.rollouts import assemble
 from pojax.tasks.columns import fingerprint
 from pojax.types import Rollout
-from pojax.workdir import check_init_from
+from pojax.workdir import load_init_from
 
 OPTIONS = ("out", "samples", "beta", "split")
 
@@ -99,8 +98,7 @@ def _parameters(job: Job, say: Callable[[str], None]) -> Any:
         if job.warm_steps:
             say("the warm start of this config is not run: name a run that has it, --config.init_from=WORKDIR")
         return params
-    folder = check_init_from(job)
-    return checkpointing.load_params(folder / "checkpoints", checkpointing.abstract(params), say=say)
+    return updates.with_parts(params, load_init_from(job, say))
 
 
 def sample_rewards(job: Job, params: Any, split: str, samples: int) -> tuple[np.ndarray, np.ndarray]:

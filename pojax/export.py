@@ -75,7 +75,7 @@ def _write(
     folder: pathlib.Path, found: Subject, config: models.DecoderConfig, params: Any, source: str | None, merge: bool, dtype: str | None
 ) -> None:
     if config.lora is not None and not merge:
-        lora.save(folder, config, params, base=source)
+        lora.save_peft(folder, params, config, base=source)
         return
     if config.lora is not None:
         params, config = lora.merge(params, config)

@@ -11,6 +11,8 @@ import numpy as np
 
 from pojax import diagnostics, metrics, models
 from pojax.build import Job, Phase
+from pojax.learners.updates import parts_of
+from pojax.workdir import write_json
 
 _compilations = [0]
 
@@ -78,7 +80,7 @@ class Log:
         update = name.removeprefix(prefix).removesuffix("/nonfinite")
         program = self.job.phases[0 if prefix else -1].learner.program
         trains = next(u.trains for u in program.updates if u.name == update)
-        shapes = {role: models.logical_axes(self.job.model[role]) for role in trains}
+        shapes = parts_of({role: models.logical_axes(self.job.model[role]) for role in trains}, trains)
         paths = [
             "/".join(str(k.key) for k in path)
             for path, _ in jax.tree_util.tree_leaves_with_path(shapes, is_leaf=lambda x: isinstance(x, tuple))
@@ -87,7 +89,7 @@ class Log:
         self.say(f"update {update}: {int(counts.max())} steps skipped, gradient not finite in {where}")
 
     def _samples(self, step: int, batch: Any, rows: dict[str, Any]) -> None:
-        """`samples/STEP.npz`: the rows of this iteration with what was made of them."""
+        """`samples/STEP.npz`: the rows of this iteration with what was made of them; `samples/STEP.json`: a few of them, to be read."""
         batch = jax.device_get(self.replicate(batch))
         if jax.process_index():
             return
@@ -101,6 +103,8 @@ class Log:
         ]
         with self._writing(f"samples of iteration {step}"):
             diagnostics.write_samples(self.folder / "samples" / f"{step}.npz", fields, text)
+            readable = diagnostics.readable_rows(fields, tokenizer.decode, components=tuple(batch.components))
+            write_json(self.folder / "samples" / f"{step}.json", {"step": step, "rows": readable}, indent=None)
 
     def write(self, step: int, line: dict[str, int | float]) -> None:
         """Give one iteration's numbers to every sink. OSError, naming the folder, where one cannot be written."""

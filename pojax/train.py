@@ -16,16 +16,18 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from pojax import checkpointing, commands, environment, explain, plots
+from pojax import checkpointing, commands, environment, explain, metrics, plots
 from pojax.binding import ConfigError
 from pojax.build import Job, Phase, build
 from pojax.checkpointing import Checkpoints
 from pojax.config import to_json
 from pojax.evaluate import Evaluator, headline, report_of, show_examples
 from pojax.learners import state as states
+from pojax.learners.updates import with_parts
 from pojax.log import Log
+from pojax.symptoms import symptoms
 from pojax.types import LearnerState
-from pojax.workdir import check_init_from, claim_workdir, open_workdir, read_json, write_json
+from pojax.workdir import claim_workdir, load_init_from, open_workdir, read_json, write_json
 
 BEFORE = (("pass_at_1", "", "pass_at_1"), ("pass_at_1", "_interval", "interval"), ("greedy", "", "greedy"))
 OnStep = Callable[[int, dict[str, int | float]], None]
@@ -106,12 +108,7 @@ def _start(job: Job, checkpoints: Checkpoints, say: Callable[[str], None]) -> tu
             return states.own_buffers(state), step
     state = job.init()
     if job.config["init_from"]:
-        folder = check_init_from(job)
-        try:
-            params = checkpointing.load_params(folder / "checkpoints", job.abstract.params, say=say)
-        except ValueError as error:
-            raise ConfigError(f"init_from: {error}") from error
-        state = dataclasses.replace(state, params=params)
+        state = dataclasses.replace(state, params=with_parts(state.params, load_init_from(job, say)))
     return states.recopy(state, job.program), 0
 
 
@@ -143,6 +140,7 @@ def _iterate(phase: Phase, state: LearnerState, step: int, log: Log) -> tuple[Le
     state, seen = learner.train_step(dataclasses.replace(state, source=source), batch, learner.hyper)
     line = log.host(phase, step, batch, seen)
     now = time.perf_counter()
+    line |= log.job.source.tally.take()
     line |= {"time/collect": collected - clock, "time/update": now - collected, "tokens_per_second": line.pop("tokens") / (now - clock)}
     return state, line
 
@@ -153,8 +151,9 @@ def _finish(
     """Held-out pass@1 after, beside the one before; summary, curve, samples."""
     before, after = read_json(folder / "before.json"), report_of(held_out, state.params)
     curve = plots.curve(folder) if jax.process_index() == 0 else None
+    warnings = [symptom._asdict() for symptom in symptoms(metrics.read(folder / metrics.FILE))]
     summary = {
-        "finished": True, "steps": job.config["run"]["steps"], "iterations": int(state.step), "seconds": seconds,
+        "finished": True, "warnings": warnings, "steps": job.config["run"]["steps"], "iterations": int(state.step), "seconds": seconds,
         "state_sha256": checkpointing.digest(state),
         "pass_at_1_after": after["pass_at_1"], "pass_at_1_after_interval": after["interval"], "greedy_after": after["greedy"],
         **{f"{name}_before{end}": before[key] for name, end, key in BEFORE if before},
@@ -164,6 +163,8 @@ def _finish(
         write_json(folder / "after.json", after)
         write_json(folder / "summary.json", summary)
         show_examples(before, after, say)
+        for warning in warnings:
+            say(f"{'warning' if warning['serious'] else 'note'}, {warning['kind']}: {warning['text']}")
     if before:
         say(f"before: {headline(before)}")
     say(f"after:  {headline(after)}")

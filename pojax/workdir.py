@@ -3,21 +3,24 @@
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
-from pojax import __version__, environment, pretrained
+from pojax import __version__, checkpointing, environment, pretrained
 from pojax import config as configs
 from pojax.binding import ConfigError
 from pojax.build import Job
+from pojax.models import lora
 
-RECORD = "config.json"  # of a workdir: version, config, tokenizer
+RECORD = "config.json"  # of a workdir: version, config, tokenizer, folder of the model
+ENVIRONMENT = "environment.json"  # where the run was last started
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: pathlib.Path, value: Any, indent: int | None = 1) -> None:
     """Write through a temporary file, so that a reader never sees half of it. OSError names the file."""
     temporary = path.with_suffix(f".tmp{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+        temporary.write_text(json.dumps(value, indent=indent, sort_keys=True) + "\n")
         temporary.replace(path)
     except OSError as error:
         raise OSError(f"{path}: cannot be written ({error.strerror or error}); nothing else was changed") from error
@@ -49,7 +52,7 @@ def open_workdir(workdir: str | os.PathLike, job: Job) -> pathlib.Path:
     ours = configs.to_json(job.config)
     keys = [k for k in configs.differing(stored["config"], ours) if k.split(".")[0] != "run"]
     if keys:
-        shown = "; ".join(f"{k}: {_at(stored['config'], k)} there, {_at(ours, k)} here" for k in keys[:5])
+        shown = "; ".join(f"{k}: {value_at(stored['config'], k)} there, {value_at(ours, k)} here" for k in keys[:5])
         more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
         raise ConfigError(f"--workdir={workdir}: made by another config ({shown}{more}); only keys under run may change")
     if stored["pojax"] != __version__:
@@ -65,7 +68,10 @@ def claim_workdir(folder: pathlib.Path, job: Job, writer: bool = True) -> None:
     """Write the config and the tokenizer of a run that can start. writer: whether this process writes (one of several does)."""
     if writer:
         job.tasks["train"].tokenizer.save(folder / "tokenizer")
-        write_json(folder / RECORD, {"pojax": __version__, "config": configs.to_json(job.config), "tokenizer": _tokenizer(job)})
+        model = pretrained.record(job.config)
+        record = {"pojax": __version__, "config": configs.to_json(job.config), "tokenizer": _tokenizer(job)}
+        write_json(folder / RECORD, record | ({} if model is None else {"model": model}))
+        write_json(folder / ENVIRONMENT, environment.versions_and_features() | {"git": environment.checkout()})
 
 
 def check_init_from(job: Job) -> pathlib.Path:
@@ -76,6 +82,21 @@ def check_init_from(job: Job) -> pathlib.Path:
         raise ConfigError(f"init_from: {folder} holds no {RECORD}, allowed: the workdir of a run")
     _check_tokenizer(f"init_from: {folder}", stored, job)
     return folder
+
+
+def load_init_from(job: Job, say: Callable[[str], None]) -> Any:
+    """{role: parameters} of the newest checkpoint of the run that `init_from` names; their base alone where only this run has adapters.
+
+    ConfigError for a folder that is no run, and for parameters of another model.
+    """
+    folder = check_init_from(job)
+    there = read_json(folder / RECORD)["config"]["model"][1].get("lora")  # type: ignore[index]
+    fresh = there is None and job.model["policy"].lora is not None
+    target = {role: lora.off(tree) for role, tree in job.abstract.params.items()} if fresh else job.abstract.params
+    try:
+        return checkpointing.load_params(folder / "checkpoints", target, say=say)
+    except ValueError as error:
+        raise ConfigError(f"init_from: {error}") from error
 
 
 def _check_tokenizer(where: str, stored: dict[str, Any], job: Job) -> None:
@@ -91,7 +112,8 @@ def _tokenizer(job: Job) -> dict[str, Any]:
     return {"tokens": tokenizer.vocab_size, "sha256": tokenizer.fingerprint()}
 
 
-def _at(tree: Any, path: str) -> str:
+def value_at(tree: Any, path: str) -> str:
+    """What stands at a path of `configs.differing`, as JSON; "absent" where nothing does."""
     for part in path.split("."):
         if isinstance(tree, dict):
             tree = tree.get(part, "absent")

@@ -42,9 +42,9 @@ class LoRA:
     """
 
     rank: int = 16
-    alpha: float = 32.0
+    alpha: float | int = 32.0
     targets: Any = "all-linear"  # str or tuple of str after construction
-    rs: bool = False
+    rs: Any = False  # bool after construction
     dtype: str = "float32"
 
     def __post_init__(self):

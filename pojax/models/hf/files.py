@@ -134,11 +134,11 @@ def write(folder: Path, items: Sequence[Item], shard_bytes: int) -> None:
             shards.append([])
         shards[-1].append(item)
     if len(shards) == 1:
-        _write_file(folder / SINGLE, shards[0])
+        write_file(folder / SINGLE, shards[0])
         return
     names = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
     for name, shard in zip(names, shards, strict=True):
-        _write_file(folder / name, shard)
+        write_file(folder / name, shard)
     total = sum(item.bytes() for item in items)
     weight_map = {item.name: name for name, shard in zip(names, shards, strict=True) for item in shard}
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
@@ -148,7 +148,8 @@ def write_json(file: Path, value: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_file(file: Path, items: Sequence[Item]) -> None:
+def write_file(file: Path, items: Sequence[Item]) -> None:
+    """One file. ValueError naming file and tensor for NaN or infinite numbers."""
     called = {dtype: name for name, dtype in TYPES.items()}
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
     end = 0
