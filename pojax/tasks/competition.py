@@ -70,8 +70,6 @@ def _record(where: str, record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
     solution = record.get("solution")
     answer = record.get("answer", boxed(solution) if isinstance(solution, str) else None)
     if answer is None:
-        raise ValueError(
-            f"{where}: no 'answer', and 'solution' is {short(solution)}, allowed: one of them, the solution with a \\boxed answer"
-        )
+        raise ValueError(f"{where}: no 'answer', and 'solution' is {short(solution)}, allowed: one of them, with a box in the solution")
     level = re.search(r"[0-9]+", str(record.get("level", "")))
     return where, {**record, "answer": answer, "difficulty": int(level[0]) if level else 0}

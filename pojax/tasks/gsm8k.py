@@ -46,7 +46,10 @@ def gsm8k(
             raise ValueError(f"{where}: 'answer' is {short(worked)}, allowed: a worked solution that ends in '#### ' and the answer")
         body, _, answer = worked.rpartition("####")
         body = (body if notes else re.sub(r"<<[^<>]*>>", "", body)).strip()
-        ending = bound.written(bound.prepare(answer.strip()))
+        try:
+            ending = bound.written(bound.prepare(answer.strip()))
+        except ValueError as error:
+            raise ValueError(f"{where}: the answer is {short(answer.strip())}, allowed: {error}") from None
         solution = "\n".join(part for part in (body, ending) if part)
         return where, {**line, "answer": answer.strip(), "solution": solution, "difficulty": len(body.splitlines())}
 

@@ -159,3 +159,57 @@ def test_gsm8k():
     assert sum(task.size for task in splits.values()) == 1319
     for task in splits.values():
         assert all(judge(task, i, task.solution(i)) == (1, 1) for i in range(task.size))
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra data is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra data is not installed")
+    for name, rows in (("a", sums(20)), ("b", sums(25)[20:])):
+        parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+    splits = make(str(tmp_path / "a.parquet"), held_out_path=str(tmp_path / "b.parquet"))
+    lines = make(write(tmp_path / "a.jsonl", sums(20)), held_out_path=write(tmp_path / "b.jsonl", sums(25)[20:]))
+    for split, task in splits.items():
+        assert [task.prompt(i) for i in range(task.size)] == [lines[split].prompt(i) for i in range(lines[split].size)]
+        assert [task.solution(i) for i in range(task.size)] == [lines[split].solution(i) for i in range(task.size)]
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).unlink()
+    assert sum(task.size for task in make(str(tmp_path)).values()) == 25  # all files of a folder
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(ValueError, match=r"json_lines: path '.*a\.parquet': .*allowed: a Parquet file"):
+        make(str(tmp_path / "a.parquet"))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match=r"a folder without \*\.jsonl or \*\.parquet"):
+        make(str(tmp_path / "none"))
+
+
+def test_templates_and_shots(tmp_path):
+    rows = [{"a": i, "b": f"{i} {{x}}", "answer": f"{i}!"} for i in range(20)]
+    path = write(tmp_path / "a.jsonl", rows)
+    task = make(path, template="Add {a} to {b} in {{}}:")["train"]
+    i = int(task.prompt(0).split()[1])
+    assert task.prompt(0) == f"Add {i} to {i} {{x}} in {{}}:"
+    few = make(path, template="{a}:", shots=2, split_by="prompt")
+    shown = [part.split(": ") for part in few["held_out"].prompt(0).split("\n\n")[:2]]
+    assert all(answer == f"{number}!" for number, answer in shown) and few["train"].size == 14
+    trained = {few["train"].prompt(i).split("\n\n")[2] for i in range(14)}
+    assert not trained & {f"{number}:" for number, _ in shown}
+    for template, message in [
+        ("{c}", r"a\.jsonl:1: 'c' of the template is missing, allowed: a text or number; fields: 'a', 'b', 'answer'"),
+        ("no field", "json_lines: template 'no field', allowed: a text with fields by name"),
+        ("{a", "json_lines: template '{a': expected '}'.*a brace of its own is written twice"),
+        ("{}", "template '{}', allowed"),
+        ("{0}{a.__class__}", r"template '\{0\}\{a.__class__\}', allowed"),
+        ("{a[0]}", "template .*, allowed"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make(path, template=template)
+
+
+def test_a_verifier_of_ones_own(tmp_path):
+    rows = [{"prompt": f"{i}?", "answer": "ab"} for i in range(20)]
+    task = make(write(tmp_path / "a.jsonl", rows), verifier=("misbehaving:plain_function", {"least": 2}))["train"]
+    assert task.fields == {"correct": ()} and judge(task, 0, "ab") == (1,) and judge(task, 0, "b") == (0,)
+    with pytest.raises(ValueError, match=r"a\.jsonl:1: the solution 'ab' does not give the answer 'ab'"):
+        make(str(tmp_path / "a.jsonl"), verifier=("misbehaving:plain_function", {"least": 3}))
+    with pytest.raises(ValueError, match=r"b\.jsonl:1: 'answer' is missing, allowed: an answer for the verifier"):
+        make(write(tmp_path / "b.jsonl", [{"prompt": "a"}]), verifier=("misbehaving:plain_function", {}))

@@ -1,5 +1,6 @@
 """Verifiers of answers that are texts, numbers and mathematical expressions. Nothing of a response is evaluated as code."""
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -107,14 +108,15 @@ def equation(sample: Sample, answer: Fraction, *, ended: bool = True) -> dict[st
 
 # ---- numbers
 
+VARIABLES = frozenset("abeijknpqrtuvxyz")  # no units: 5x is no 5
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _MARKUP = re.compile(
-    r"\\(?:text|mathrm|mbox|textbf|mathbf|textrm)\s*\{|\\[ ,;!:()\[\]]|\\left|\\right|[{}$*`\"]|\^\s*\{?\s*\\circ\s*\}?|\\degree"
+    r"\\(?:text|mathrm|mbox|textbf|mathbf|textrm)\s*\{|\\[ ,;!:()\[\]]|\\left|\\right|[{}$\"]|\^\s*\{?\s*\\circ\s*\}?|\\degree"
 )
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|([0-9]))\s*(?:\{([^{}]*)\}|([0-9]))")
 _NUMBER = re.compile(
     r"(?:USD|EUR|GBP|Rs\.?|US)?\s*(?P<sign>[-+]?)\s*(?P<number>[0-9.,]+)(?:\s+(?P<top>[0-9]+)/(?P<bottom>[0-9]+)|\s*/\s*(?P<over>[0-9.,]+))?"
-    r"\s*(?P<unit>[^0-9+*/=<>^_-]*(?:\^?[23])?(?:/[^\W\d_]+)?)"
+    r"\s*(?P<unit>[^0-9+*/=<>^_\\-]*(?:\^?[23])?(?:/[^\W\d_]+)?)"
 )
 
 
@@ -125,17 +127,20 @@ def value_of(text: str) -> Fraction | None:
     percent and degree signs and units behind it are dropped ("50%" is 50, "$3.50" is 3.5, "12 cm^2" is 12), "2 million" is 2000000;
     of an equation the right-hand side counts. Punctuation, Markdown and LaTeX's dollars around it do not.
     """
-    if len(text) > LONGEST:
-        return None
+    return _value(text) if len(text) <= LONGEST else None
+
+
+@functools.lru_cache(maxsize=1 << 14)  # the answers of a data set are few, and asked for again and again
+def _value(text: str) -> Fraction | None:
     text = text.replace("\u2212", "-").replace("{,}", ",").replace("\\%", "%").replace("\\$", "$")
     text = _FRACTION.sub(lambda m: f" {m[1] or m[2]}/{m[3] or m[4]}", text)
     text = text.rpartition("=")[2].translate(dict.fromkeys(map(ord, CURRENCY)))
-    match = _NUMBER.fullmatch(_MARKUP.sub("", text).strip().rstrip(".,;:! "))
+    match = _NUMBER.fullmatch(_MARKUP.sub("", text).strip(" *`\n\t").rstrip(".,;:!? ").rstrip("*` "))
     if match is None:
         return None
     unit = match["unit"].strip().lower()
     value, over = number(_decimal(match["number"])), number(_decimal(match["over"] or "1"))
-    if value is None or not over or len(unit.split()) > 4:
+    if value is None or not over or len(unit.split()) > 4 or (len(unit) == 1 and unit in VARIABLES):
         return None
     if match["top"]:
         if not int(match["bottom"]):
@@ -155,6 +160,7 @@ def _decimal(written: str) -> str:
 
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' .-]*[A-Za-z]")
 _LOOK = re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf|textrm|textit|mathit)\s*\{([^{}]*)\}")
+_SYMBOLS = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]|(?<!\\)!")  # letters that are no command: they may be variables; factorials
 _SPACES = re.compile(r"\\[ ,;!:]|\\q?quad|[\s~$]|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle")
 
 
@@ -207,17 +213,17 @@ def same_value(answer: str, found: str) -> bool:
     are compared as texts alone, everything else by math-verify, whose LaTeX parser evaluates no code. Percent and degree signs, currencies
     and units are dropped.
     """
+    if max(len(answer), len(found)) > LONGEST_EXPRESSION:
+        return answer.strip() == found.strip()
     if plain(answer) == plain(found) != "":
         return True
-    if max(len(answer), len(found)) > LONGEST_EXPRESSION:
-        return False
     word = _word(answer)
     if word is not None:
         return word == (_word(found) or " ".join(found.lower().split()))
     based = r"[0-9A-Za-z.]+_[{(]?[0-9]+[)}]?"
     if re.fullmatch(based, plain(answer)) or re.fullmatch(based, plain(found)):
         return plain(answer).translate(_BRACKETS) == plain(found).translate(_BRACKETS)
-    values = value_of(answer), value_of(found)
+    values = [None if _SYMBOLS.search(_LOOK.sub("", text)) else value_of(text) for text in (answer, found)]
     if None not in values:
         return values[0] == values[1]
     library = _math_verify()
