@@ -1,7 +1,7 @@
-"""What a step says about itself: pure functions from arrays to named numbers, and the file with the samples of a step."""
+"""What a step says about itself: pure functions from arrays to named numbers, the file with the samples of a step, rows to be read."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pojax import types
 from pojax.groups import all_equal, group_size, inside
 from pojax.numerics import counts, floating, log_ratio, masked
 
-__all__ = ["policy_metrics", "rollout_metrics", "write_samples"]
+__all__ = ["policy_metrics", "readable_rows", "rollout_metrics", "write_samples"]
 
 Scalars = dict[str, Float[Array, ""]]
 
@@ -142,3 +142,90 @@ def write_samples(path: str | os.PathLike, fields: Mapping[str, Shaped[ArrayLike
     temporary = path.with_name(f".{path.name}")
     np.savez_compressed(temporary, **arrays, text=np.array(text, np.str_))
     temporary.replace(path)
+
+
+# ---- rows that a person can read
+
+# What of a token is kept: its name, and the fields that it is the difference of (the second may be missing).
+PER_TOKEN = (
+    ("advantage", "advantages", None),
+    ("log_ratio", "logprobs", "old_logprobs"),  # of the learner, when the loss last read the row, to the policy that sampled
+    ("log_ratio", "start_logprobs", "old_logprobs"),  # where the loss reads no log-probabilities
+    ("log_ratio_sampling", "old_logprobs", "rollout_logprobs"),  # what truncation and processors changed
+    ("log_ratio_ref", "old_logprobs", "ref_logprobs"),
+    ("entropy", "old_entropy", None),
+)
+UNFINISHED = "\ufffd"  # what a part of a character reads as
+
+
+def readable_rows(
+    fields: Mapping[str, Shaped[ArrayLike, "..."]],
+    decode: Callable[[Sequence[int]], str],
+    *,
+    components: Sequence[str] = (),
+    rows: int = 16,
+    tokens: int = 1024,
+) -> list[dict[str, Any]]:
+    """The first rows of a step as JSON has them; what is not finite is None, numbers are rounded to 4 digits.
+
+    Of each row: prompt, response (what the policy wrote), tokens (the text that each one adds), mask (1 where the policy chose), group
+    (-1: out), prompt_index, length, truncated, reward, components; per token, where `fields` has what it needs: advantage,
+    log_ratio (learner to sampling policy), log_ratio_sampling (of that policy to what was really sampled from, where they differ),
+    log_ratio_ref (to the reference), entropy (nats). Tokens behind the first `tokens` are counted in `cut`.
+    """
+    wanted = {"prompt_tokens", "prompt_mask", "tokens", "mask", "groups", "prompt_index", "rewards", "truncated", *components}
+    wanted |= {name for _, *names in PER_TOKEN for name in names if name}
+    arrays = {name: np.asarray(fields[name])[:rows] for name in sorted(wanted) if fields.get(name) is not None}
+    return [_readable(i, arrays, decode, components, tokens) for i in range(len(arrays["tokens"]))]
+
+
+def _readable(
+    i: int, arrays: Mapping[str, np.ndarray], decode: Callable[[Sequence[int]], str], components: Sequence[str], limit: int
+) -> dict[str, Any]:
+    mask = arrays["mask"][i].astype(bool)
+    end = int(np.max(np.nonzero(mask)[0], initial=-1)) + 1
+    ids, shown = arrays["tokens"][i, :end].tolist(), min(end, limit)
+    prompt = arrays["prompt_tokens"][i][arrays["prompt_mask"][i].astype(bool)].tolist()
+    row: dict[str, Any] = {
+        "prompt": decode(prompt), "response": decode([t for t, chosen in zip(ids, mask, strict=False) if chosen]),
+        "tokens": list(_pieces(ids[:shown], decode)), "mask": mask[:shown].astype(int).tolist(), "cut": end - shown,
+        "group": int(arrays["groups"][i]), "prompt_index": int(arrays["prompt_index"][i]), "length": int(mask.sum()),
+        "components": {name: _number(np.mean(_of_row(arrays[name][i], mask))) for name in components},
+    }  # fmt: skip
+    if "truncated" in arrays:
+        row["truncated"] = bool(arrays["truncated"][i])
+    if "rewards" in arrays:
+        row["reward"] = _number(np.sum(_of_row(arrays["rewards"][i], mask)))
+    for name, first, second in PER_TOKEN:
+        if name in row or first not in arrays or (second is not None and second not in arrays):
+            continue
+        of_row = [np.broadcast_to(arrays[n][i], mask.shape)[:shown].astype(float) for n in (first, second) if n is not None]
+        values = of_row[0] if second is None else of_row[0] - of_row[1]
+        if name != "log_ratio_sampling" or np.any(values[mask[:shown]] != 0):
+            row[name] = [_number(v) if chosen else None for v, chosen in zip(values, mask, strict=False)]
+    return row
+
+
+def _of_row(value: Any, mask: np.ndarray) -> np.ndarray:
+    """A row's number, or its numbers: those of the tokens that the policy chose where there is one for each."""
+    value = np.asarray(value, float)
+    return value[mask] if value.shape == mask.shape and mask.any() else value
+
+
+def _number(value: Any) -> float | None:
+    return float(f"{value:.4g}") if np.isfinite(value) else None
+
+
+def _pieces(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> Iterator[str]:
+    """The text that every token adds to those before it; a part of a character adds nothing until it is complete.
+
+    Only a few tokens are decoded at a time, with those before them: a tokenizer may drop a space at the start of a text.
+    """
+    start = read = 0
+    for at in range(1, len(ids) + 1):
+        text = decode(ids[start:at])
+        if text.endswith(UNFINISHED) and at < len(ids) and at - read < 4:
+            yield ""
+            continue
+        yield text[len(decode(ids[start:read])) :]
+        start, read = read, at

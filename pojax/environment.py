@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 
 import pojax
 
-__all__ = ["optional", "versions_and_features"]
+__all__ = ["checkout", "optional", "versions_and_features"]
 
 # Instruction sets from which XLA picks its kernels; the flags of a processor that have nothing to do with numbers are left out.
 SIMD = ("asimd", "avx", "f16c", "fma", "neon", "sse", "ssse3", "sve", "vsx", "amx", "bf16", "i8mm")
@@ -38,6 +39,21 @@ def versions_and_features() -> dict[str, Any]:
         cpu_cores=_cores(),
         cpu_features=_cpu_features(),
     )
+
+
+def checkout(folder: Path = Path(pojax.__file__).parent) -> str | None:
+    """Commit of the git checkout that the package lies in, "+ changes" behind it where files differ; None where it lies in none."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(pojax.__file__).name)  # a site-packages below somebody else's checkout is not ours
+        commit = git("rev-parse", "HEAD")
+        return f"{commit} + changes" if git("status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def optional(module: str, *, extra: str, what: str) -> ModuleType:

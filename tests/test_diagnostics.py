@@ -1,11 +1,13 @@
 """Diagnostics: every number against numpy, and rows that are out or masked never show."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pojax import types
+from pojax import diagnostics, types
 from pojax.diagnostics import policy_metrics, rollout_metrics, write_samples
 
 B, T = 7, 4
@@ -134,3 +136,50 @@ def test_write_samples(tmp_path):
         write_samples(path, fields, ["x"])
     with pytest.raises(ValueError, match=r"the file is 12, allowed: a name that ends with \.npz"):
         write_samples(tmp_path / "12", fields, text)
+
+
+# ---- rows that a person reads
+
+
+def decode_bytes(ids):
+    """A tokenizer whose tokens are bytes, end token 1 without text; a space at the start of a text is dropped, as some do."""
+    return bytes(i for i in ids if i > 1).decode("utf-8", "replace").removeprefix(" ")
+
+
+def test_pieces_of_text_are_what_every_token_adds():
+    text = "é a€\U0001f600 b"
+    ids = [*text.encode(), 1]
+    pieces = list(diagnostics._pieces(ids, decode_bytes))
+    assert "".join(pieces) == text and len(pieces) == len(ids)
+    assert pieces[:3] == ["", "é", " "] and pieces[-1] == "" and pieces[4:7] == ["", "", "€"]  # characters stand at their last byte
+    broken = list(diagnostics._pieces([0xC3, 0x28, 0xFF, 0xFE, 0x41], decode_bytes))
+    assert "".join(broken) == bytes([0xC3, 0x28, 0xFF, 0xFE, 0x41]).decode("utf-8", "replace")
+    assert list(diagnostics._pieces([], decode_bytes)) == []
+
+
+def test_readable_rows():
+    n, length = 20, 4
+    text = np.frombuffer(b"abc\x01" * n, np.uint8).reshape(n, length).astype(np.int32)
+    mask = np.array([[1, 0, 1, 1]] * n, bool)
+    mask[1] = [1, 1, 0, 0]
+    mask[2] = 0
+    fields = dict(
+        prompt_tokens=np.array([[0, 120, 121]] * n), prompt_mask=np.array([[0, 1, 1]] * n), tokens=text, mask=mask,
+        groups=np.repeat(np.arange(10), 2), prompt_index=np.arange(n), rewards=np.arange(n, dtype=np.float32),
+        truncated=np.arange(n) == 1, advantages=np.arange(n) / 3, logprobs=np.full((n, length), -1.5),
+        old_logprobs=np.full((n, length), -2.0),
+        rollout_logprobs=np.full((n, length), -2.0), old_entropy=np.array([[1.0, np.nan, np.inf, 0.25]] * n),
+        correct=np.arange(n) % 2, steps=np.arange(n * length).reshape(n, length) * 1.0,
+    )  # fmt: skip
+    rows = diagnostics.readable_rows(fields, decode_bytes, components=("correct", "steps"))
+    assert len(rows) == 16 and json.loads(json.dumps(rows, allow_nan=False)) == rows
+    assert rows[4] == {
+        "prompt": "xy", "response": "ac", "tokens": ["a", "b", "c", ""], "mask": [1, 0, 1, 1], "cut": 0, "group": 2, "prompt_index": 4,
+        "length": 3, "components": {"correct": 0.0, "steps": 17.67}, "truncated": False, "reward": 4.0,
+        "advantage": [1.333, None, 1.333, 1.333], "log_ratio": [0.5, None, 0.5, 0.5], "entropy": [1.0, None, None, 0.25],
+    }  # fmt: skip
+    assert rows[1]["tokens"] == ["a", "b"] and rows[1]["truncated"] and rows[2]["tokens"] == [] and rows[2]["length"] == 0
+    fields["rollout_logprobs"][0, 0], fields["start_logprobs"] = -1.0, fields["old_logprobs"]
+    del fields["logprobs"]
+    (row,) = diagnostics.readable_rows(fields, decode_bytes, rows=1, tokens=2)
+    assert row["log_ratio_sampling"] == [-1.0, None] and row["log_ratio"] == [0.0, None] and row["cut"] == 2 and row["tokens"] == ["a", "b"]

@@ -16,10 +16,11 @@ import pytest
 import runs
 import shared
 
-from pojax import checkpointing, metrics, train
+from pojax import checkpointing, environment, metrics, train
 from pojax.build import build
 from pojax.checkpointing import Checkpoints, abstract
 from pojax.config import override
+from pojax.symptoms import symptoms
 
 ON = jax.devices()[:1]
 NOT_NUMBERS_OF_THE_RUN = ("time/", "tokens_per_second", "compilations")
@@ -109,8 +110,8 @@ def test_every_iteration_is_told_and_written_once(done):
 
 def test_samples(done):
     files = sorted((done.workdir / "samples").iterdir())
-    assert [f.name for f in files] == ["6.npz"]  # every third iteration, the warm start apart
-    with np.load(files[0]) as rows:
+    assert [f.name for f in files] == ["6.json", "6.npz"]  # every third iteration, the warm start apart
+    with np.load(files[1]) as rows:
         x = dict(rows)
     assert (
         x["tokens"].shape == x["mask"].shape == x["old_logprobs"].shape == x["rollout_logprobs"].shape == x["advantages"].shape[:1] + (3,)
@@ -123,6 +124,25 @@ def test_samples(done):
     tokenizer = build(done.config, devices=ON).tasks["train"].tokenizer
     assert [str(t) for t in x["text"]] == [tokenizer.decode(row[kept]) for row, kept in zip(x["tokens"], x["mask"], strict=True)]
     assert len(set(x["text"].tolist())) > 8
+    # Of four minibatches the first was seen by the policy that sampled; were rows in other places, no row would agree.
+    gap = np.max(np.abs(x["logprobs"] - x["old_logprobs"]), axis=1, where=x["mask"], initial=0)
+    assert np.sum(gap <= line["policy/logprob_gap_max"] + 1e-6) == 8 and gap.max() > 1e-3
+    readable = json.loads(files[0].read_text())
+    assert readable["step"] == 6 and [row["response"] for row in readable["rows"]] == x["text"][:16].tolist()
+    for i, row in enumerate(readable["rows"]):
+        assert (
+            row["tokens"] == [tokenizer.decode([int(t)]) for t in x["tokens"][i, : row["length"]]] and row["length"] == x["mask"][i].sum()
+        )
+        np.testing.assert_allclose([row["reward"], row["components"]["correct"]], [x["rewards"][i], x["correct"][i]], rtol=1e-3)
+        np.testing.assert_allclose(row["advantage"], np.full(row["length"], x["advantages"][i]), rtol=1e-3)
+        assert all(e >= 0 for e in row["entropy"])
+        np.testing.assert_allclose(row["log_ratio"], (x["logprobs"] - x["old_logprobs"])[i, : row["length"]], rtol=1e-3, atol=1e-9)
+
+
+def test_the_environment_and_warnings_are_recorded(done):
+    found = json.loads((done.workdir / "environment.json").read_text())
+    assert "git" in found and found == json.loads(json.dumps(environment.versions_and_features())) | {"git": found["git"]}
+    assert done.summary["warnings"] == [s._asdict() for s in symptoms(metrics.read(done.workdir / "metrics.jsonl"))]
 
 
 def test_what_it_says_and_leaves(done):

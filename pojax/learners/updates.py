@@ -323,7 +323,7 @@ def run_update(
     if update.gram:  # not a metric: the learner hands it to the trackers
         counts["gram"] = jnp.sum(jnp.where(ran[:, None, None], grams, 0.0), axis=0) / jnp.maximum(steps, 1)
     if seen is not None:  # not a metric either: for the sample log
-        counts["logprobs"] = _last_seen(update, order, seen)
+        counts["logprobs"] = last_seen(order, seen, update.minibatches)
     return trained, opt, {f"{update.name}/{k}": v for k, v in {**mean, **gaps, **counts}.items()}
 
 
@@ -373,12 +373,12 @@ def _order(update: Update, context: Context) -> Any:
     return order.reshape(update.epochs * update.minibatches, rows // update.minibatches)
 
 
-def _last_seen(update: Update, order: Any, outputs: Any) -> Any:
+def last_seen(order: Any, outputs: Any, minibatches: int) -> Any:
     """[epochs * minibatches, rows, T] -> [B, T]: what the last epoch saw of every row, in the order of the batch."""
-    if update.minibatches == 1:
+    if minibatches == 1:
         return outputs[-1]
-    rows = order[-update.minibatches :].reshape(-1)
-    last = outputs[-update.minibatches :].reshape(rows.shape[0], -1)
+    rows = order[-minibatches:].reshape(-1)
+    last = outputs[-minibatches:].reshape(rows.shape[0], -1)
     return jnp.zeros_like(last).at[rows].set(last)
 
 
