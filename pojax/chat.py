@@ -92,7 +92,8 @@ def open_conversation(
     templated = isinstance(tokenizer, HuggingFace) and bool(tokenizer.templates())
     if system is not None and not templated:
         raise ConfigError(f"--system: {folder} has no chat template, allowed: none")
-    return Conversation(stream, tokenizer, Chat(tokenizer, system=system) if templated else None, seed=seed)
+    chat = Chat(tokenizer, system=system) if templated else None
+    return Conversation(stream, tokenizer if chat is None else chat.tokenizer, chat, seed=seed)  # a chat may end by one more token
 
 
 def main(argv: list[str] | None = None) -> int:

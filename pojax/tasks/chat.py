@@ -23,6 +23,7 @@ class Chat:
     system: text of a system message in front of every question. template: name of one of the folder's templates, default "default".
     now: date or time (ISO 8601) for templates that ask for it, default the real one. Other keywords are variables of the template
     (enable_thinking=False).
+    Its own tokenizer has the control token with which the template closes an answer as one more end token, if it had not.
     Raises ValueError for a tokenizer without templates, an unknown name, and a variable that the template does not read.
     """
 
@@ -41,6 +42,8 @@ class Chat:
         if unread := sorted(set(variables) - self.template.variables):
             others = ", ".join(sorted(self.template.variables - set(tokenizer.special) - {"messages", "add_generation_prompt"}))
             raise ValueError(f"chat: the template {self.template.name} does not read {unread[0]!r}, allowed: {others or 'no variables'}")
+        closing = self._closing()
+        self.tokenizer = tokenizer if closing is None or closing in tokenizer.ends else tokenizer.with_end(closing)
 
     def ask(self, question: str) -> list[Message]:
         """The messages of a question: the system message, if there is one, and the user's."""
@@ -132,6 +135,15 @@ class Chat:
             raise ValueError(f"chat: the template {self.template.name} writes an assistant's content {times} times, allowed: once")
         return rendered, rendered.text.index(mark) + 1
 
+    def _closing(self) -> int | None:
+        """The control token directly behind an assistant's answer; None where the template writes none, or no answers at all."""
+        try:
+            probe, at = self._probe([{"role": "user", "content": "?"}], [])
+        except ValueError:
+            return None
+        behind = next((token for token in self._tokens(probe, at) if probe.text[at + token.start : at + token.end].strip()), None)
+        return behind.id if behind is not None and behind.id in self.tokenizer.control - {*self.tokenizer.begin} else None
+
     def _tokens(self, rendered: Rendered, at: int) -> list[Token]:
         """Tokens of a rendered chat from a character on, with characters counted from there."""
         pieces, begin = [], 0
@@ -197,7 +209,7 @@ def _in_chat(task: Task, chat: Chat) -> Task:
 
     if task.observed is not None:
         raise ValueError(f"task {task.name}: steps of its solutions are written by the world, so no chat can ask it, allowed: chat=None")
-    return dataclasses.replace(task, prompt=prompt, encode_prompt=encode_prompt, encode_solution=encode_solution)
+    return dataclasses.replace(task, tokenizer=chat.tokenizer, prompt=prompt, encode_prompt=encode_prompt, encode_solution=encode_solution)
 
 
 def _within(token: Token, spans: Sequence[tuple[int, int]]) -> bool:

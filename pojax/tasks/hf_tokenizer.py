@@ -1,5 +1,6 @@
 """Tokenizers of Hugging Face folders: a tokenizer.json, or a SentencePiece tokenizer.model, behind the protocol of tokenizers.py."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,6 +71,14 @@ class HuggingFace:
         self._unsaid = not said  # by the files that `save` writes
         self.templates()  # a damaged list of them is found now
         self._silent = {*self.ends, self.pad, *self.begin, *([] if bos is None else [bos])}
+
+    def with_end(self, end: int) -> "HuggingFace":
+        """The same tokenizer with one more end token, behind its own."""
+        other = copy.copy(self)
+        other.ends, other.control, other._silent = (*self.ends, end), self.control | {end}, self._silent | {end}
+        for cached in ("control_texts", "_beginnings"):
+            other.__dict__.pop(cached, None)
+        return other
 
     def encode(self, text: str) -> list[int]:
         """Token ids of data: a text that looks like a control token is encoded as the characters it has."""

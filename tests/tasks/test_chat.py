@@ -282,6 +282,19 @@ def test_templates_by_name(made, tmp_path):
             Chat(one)
 
 
+def test_the_token_that_closes_an_answer_ends_it(made, tmp_path):
+    """Base models and folders without generation_config.json end texts only: a chat also ends at the end of a turn."""
+    tokenizer = load(folders.byte_level(tmp_path / "a", eos_token="<|endoftext|>", chat_template=CHATML))
+    chat, turn = Chat(tokenizer), tokenizer._backend.id_of("<|im_end|>")
+    assert (tokenizer.ends, chat.tokenizer.ends) == ((tokenizer.end,), (tokenizer.end, turn))
+    ids, _ = chat.solution(QUESTION, "41")
+    assert ids == [*tokenizer.encode("41"), turn] and chat.tokenizer.decode(ids) == "41"
+    assert chat.extend([*chat.prompt(QUESTION), *ids], [*QUESTION, {"role": "assistant", "content": "41"}], NEXT)[0] != turn
+    plain = {split: dataclasses.replace(task, tokenizer=tokenizer) for split, task in folders.letters().items()}
+    assert in_chat(plain, {})["train"].tokenizer.ends == (tokenizer.end, turn)
+    assert all(Chat(made[family]).tokenizer is made[family] for family in FAMILIES)
+
+
 def test_a_task_asked_in_chat(made):
     plain = {split: dataclasses.replace(task, tokenizer=made["chatml"]) for split, task in folders.letters().items()}
     assert in_chat(plain, None) == plain
