@@ -25,7 +25,7 @@ def masked(x: Shaped[ArrayLike, "..."], where: Shaped[ArrayLike, "..."]) -> Floa
 
 
 def per_row(hyper: Shaped[ArrayLike, "..."] | int, rank: int) -> Shaped[Array, "..."]:
-    """A hyper-parameter or a field such that it broadcasts to an array of that rank whose first axis is the rows: [B] = [B, 1] = one number per row."""
+    """A hyper-parameter or field so that it broadcasts to that rank, rows first: [B] and [B, 1] are one number per row."""
     hyper = jnp.asarray(hyper)
     if rank == 1 and hyper.ndim == 2:
         return hyper[:, 0]

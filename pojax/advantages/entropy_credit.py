@@ -55,9 +55,14 @@ def entropy_scale(entropy: Float[ArrayLike, "B T"], keep: Mask, *, quantile: Hyp
     return EntropyScale(center, spread, jnp.maximum(high, LEAST_ENTROPY), jnp.minimum(low, -LEAST_ENTROPY))
 
 
+def z_score(entropy: Float[ArrayLike, "..."], scale: EntropyScale) -> Float[Array, "..."]:
+    """z = (log H - center) / spread, with H at least 1e-8 nats."""
+    return (jnp.log(jnp.maximum(floating(entropy), LEAST_ENTROPY)) - scale.center) / scale.spread
+
+
 def scale_entropy(entropy: Float[ArrayLike, "..."], scale: EntropyScale, *, form: str) -> Float[Array, "..."]:
     """h = z / high where z > 0, else z / -low: in [-1, 1] on the tokens of the scale; form "released": z / low there, so never below 0."""
-    z = (jnp.log(jnp.maximum(floating(entropy), LEAST_ENTROPY)) - scale.center) / scale.spread
+    z = z_score(entropy, scale)
     return jnp.where(z > 0.0, z / scale.high, z / (scale.low if form == "released" else -scale.low))
 
 

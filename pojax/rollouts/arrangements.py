@@ -47,15 +47,26 @@ def greedy_baseline(
 
 
 def refill(
-    key: Any, indices: Any, select: Any, cond: Any, *, inner: Callable[..., Rollout], rounds: int = 3, metric: str = "correct"
+    key: Any,
+    indices: Any,
+    select: Any,
+    cond: Any,
+    *,
+    inner: Callable[..., Rollout],
+    rounds: int = 3,
+    metric: str = "correct",
+    until: Hyper = 1.0,
 ) -> Rollout:
-    """Dynamic sampling: keep groups whose `metric` differs between rows; sample fresh prompts until the batch is full or `rounds` ran out.
+    """Dynamic sampling: keep groups whose `metric` differs between rows; sample fresh prompts until enough are kept, at most `rounds` times.
 
     inner: the arrangement that is repeated; its groups must be its blocks. metric: a component. What is not filled has groups -1.
     Group i of the result has the rows of one kept prompt, wherever it was sampled; rounds after the batch is full cost nothing.
-    Raises ValueError for rounds < 1 and for an unknown metric. Source: DAPO, arXiv 2503.14476, eq. (11).
+    until: the share of the batch that is enough: 1 is DAPO's, GPG goes on while fewer than 0.6 (its beta_th) of the groups are kept.
+    Raises ValueError for rounds < 1, for an unknown metric, and for until outside (0, 1].
+    Source: DAPO, arXiv 2503.14476, eq. (11); GPG, arXiv 2504.02546, section on the threshold of valid groups.
     """
     at_least("refill", "rounds", rounds, 1)
+    check_range("refill", "until", until, "(0, 1]")
     first = inner(key=jax.random.fold_in(key, 0), indices=indices)
     if metric not in first.components:
         raise ValueError(f"refill: metric is {metric!r}, which is no component; allowed: {', '.join(sorted(first.components))}")
@@ -69,7 +80,7 @@ def refill(
     capacity = first.tokens.shape[0] // first.block
     for i in range(1, rounds):
         batch, filled = cond(
-            filled < capacity, another, lambda _, batch, filled: (batch, filled), jax.random.fold_in(key, i), batch, filled
+            filled < until * capacity, another, lambda _, batch, filled: (batch, filled), jax.random.fold_in(key, i), batch, filled
         )
     return batch
 

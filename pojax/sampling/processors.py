@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from pojax.advantages.entropy_credit import scale_entropy
+from pojax.advantages.entropy_credit import scale_entropy, z_score
 from pojax.annotations import Hyper
 from pojax.checks import checked
 from pojax.models.outputs import entropy_of
@@ -18,7 +18,10 @@ from pojax.trackers.entropy import EntropyStatistics
 __all__ = ["entropy_temperature", "float8_logits"]
 
 
-@checked(tau="[0, 1)", form="{signed, released}")
+LEAST_FACTOR = 0.05  # of a temperature that falls without a bound
+
+
+@checked(tau="[0, 1)", form="{signed, released, z_score}")
 def entropy_temperature(
     logits: Float[Array, "n V"], statistics: EntropyStatistics, *, tau: Hyper = 0.1, form: str = "signed"
 ) -> Float[Array, "n V"]:
@@ -27,12 +30,17 @@ def entropy_temperature(
     h = z / max z where z = (log H - Q) / s > 0, else z / |min z|, with Q, s, max and min of the previous iteration's tokens (the tracker
     `entropy_statistics`), clamped to [-1, 1]; 0 in the first iteration. Multiplies the row's temperature, which H does not see.
     form "released": as in the released code z <= 0 is divided by min z, so that the temperature rises for tokens of low entropy too.
+    form "z_score": logits / max(1 + tau * z, 0.05), as the paper prints it, without a bound above; the one below is assumed, for z of a
+    token that is nearly certain would make the temperature negative.
     Raises ValueError for tau outside [0, 1) or another form.
     Source: HAPO, From Uniform to Heterogeneous, arXiv 2509.16591, adaptive temperature sampling, and its released code.
     """
     entropy = entropy_of(logits, jax.nn.logsumexp(logits, axis=-1))
-    h = jnp.clip(scale_entropy(entropy, statistics.scale, form=form), -1.0, 1.0)
-    factor = 1.0 + tau * jnp.where(statistics.ready, h, 0.0)
+    if form == "z_score":
+        h = z_score(entropy, statistics.scale)
+    else:
+        h = jnp.clip(scale_entropy(entropy, statistics.scale, form=form), -1.0, 1.0)
+    factor = jnp.maximum(1.0 + tau * jnp.where(statistics.ready, h, 0.0), LEAST_FACTOR)
     return logits / factor[:, None]
 
 

@@ -169,8 +169,9 @@ def without_jax_verifier(config):
         return jobs.job(config)
 
 
-def refill(rounds, inner="half_right", **changes):
-    method = jobs.GROUP | dict(rollouts=("refill", dict(inner=(HERE + inner, {}), rounds=rounds)), curricula=("uniform", {}))
+def refill(rounds, inner="half_right", until=1.0, **changes):
+    arrangement = ("refill", dict(inner=(HERE + inner, {}), rounds=rounds, until=until))
+    method = jobs.GROUP | dict(rollouts=arrangement, curricula=("uniform", {}))
     return jobs.tiny(method=method, **changes)
 
 
@@ -196,6 +197,14 @@ def test_refill_keeps_groups_of_both_verdicts_and_fills_the_batch(refilled):
     kept = one.groups >= 0
     np.testing.assert_array_equal(three.tokens[kept], one.tokens[kept])  # later rounds come behind, and nothing is moved
     np.testing.assert_array_equal(three.prompt_index[kept], one.prompt_index[kept])
+
+
+def test_refill_stops_where_enough_is_filled(refilled):
+    """The first round fills a part, which is enough where less was asked for."""
+    part = (refilled[1].groups >= 0).mean()
+    for until, rounds in ((part, 1), (min(part + 0.01, 1.0), 3)):
+        _, batch = collect(refill(3, until=float(until)))
+        np.testing.assert_array_equal(batch.groups >= 0, refilled[rounds].groups >= 0)
 
 
 def test_refill_with_a_host_verifier_gives_the_same(refilled):

@@ -33,6 +33,17 @@ def test_worked_example_of_the_temperature(x64, form):
     np.testing.assert_allclose(found, logits / np.array(expected)[:, None], rtol=1e-6)
 
 
+def test_temperature_without_bounds(x64):
+    """T = 1 + tau z of the worked example's Q = 0.182322 (log 1.2) and s = 1.88376; certain tokens stay at 0.05."""
+    statistics = trackers.entropy_statistics.update(trackers.entropy_statistics.init(), *WORKED)
+    entropies = np.array([0.05, 1.2, 5.0])
+    logits = jnp.asarray([with_entropy(h) for h in entropies])
+    expected = 1 + 0.5 * (np.log(entropies) - 0.182322) / 1.88376
+    np.testing.assert_allclose(entropy_temperature(logits, statistics, tau=0.5, form="z_score"), logits / expected[:, None], rtol=3e-5)
+    certain = jnp.asarray([[100.0, 0.0, 0.0]])
+    np.testing.assert_allclose(entropy_temperature(certain, statistics, tau=0.5, form="z_score"), certain / 0.05, rtol=1e-6)
+
+
 def test_before_the_first_iteration_nothing_changes():
     logits = jax.random.normal(jax.random.key(0), (3, 7))
     np.testing.assert_array_equal(entropy_temperature(logits, trackers.entropy_statistics.init(), tau=0.5), logits)
