@@ -205,8 +205,8 @@ def unit_tests(
 ) -> dict[str, float]:
     """correct: the code in the response passes all tests; passed: the share that it passes; format: there is code, and it compiles.
 
-    answer: see `read_tests`. Of outputs, spaces at the ends of lines and empty lines at the end do not count. Values of calls are compared as
-    JSON (tuples as lists, keys as texts), floats up to a relative or absolute `tolerance`; asserts as Python does.
+    answer: see `read_tests`. Of outputs, spaces at the ends of lines and empty lines at the end do not count. Values of calls are compared
+    as JSON (tuples as lists, keys as texts), floats up to a relative or absolute `tolerance`; asserts as Python does.
     seconds: wall time of all checks together; of cases with input, of each, with four times as much for all. After the first that runs out
     of time the others are not run.
     extract: where the code stands, see `extraction`. ended: all are 0 for a response that did not end by itself.

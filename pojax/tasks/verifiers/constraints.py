@@ -342,7 +342,7 @@ def _wanted(hint: Any, value: Any, least: int) -> str | None:
     if hint is str:
         return None if isinstance(value, str) and value.strip() else "a text that is not empty"
     if hint == list[str]:
-        right = isinstance(value, list | tuple) and value and all(isinstance(item, str) and item.strip() for item in value)
+        right = isinstance(value, list | tuple) and bool(value) and all(isinstance(item, str) and bool(item.strip()) for item in value)
         return None if right else "a list of at least one text, none empty"
     allowed = typing.get_args(hint)
     return None if value in allowed else "one of " + ", ".join(map(repr, allowed))

@@ -35,8 +35,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, tuple):
         return ["t", *map(encode, tuple.__iter__(value))]
     if isinstance(value, set | frozenset):
-        base = set if isinstance(value, set) else frozenset
-        return ["s", *sorted(map(encode, base.__iter__(value)), key=canonical)]
+        items = set.__iter__(value) if isinstance(value, set) else frozenset.__iter__(value)
+        return ["s", *sorted(map(encode, items), key=canonical)]
     if isinstance(value, dict):
         return ["d", *sorted(([encode(key), encode(item)] for key, item in dict.items(value)), key=lambda pair: canonical(pair[0]))]
     return ["o"]
@@ -61,7 +61,7 @@ def main() -> None:
     write, token = os.write, asked["token"]
 
     def tell(**answer: Any) -> None:
-        data = json.dumps([token, answer]).encode() + b"\n"
+        data = memoryview(json.dumps([token, answer]).encode() + b"\n")
         while data:
             data = data[write(3, data) :]
 

@@ -132,7 +132,7 @@ def launch(settings: dict[str, Any]) -> NoReturn:
         try:
             die_with_parent()
             signal.signal(signal.SIGALRM, lambda *_: os._exit(1))
-            signal.alarm(int(settings["seconds"]) + 60)  # should the launcher have died before die_with_parent
+            signal.alarm(int(settings["seconds"]) + 120)  # should the launcher have died before die_with_parent
             build_root(settings)
             supervise(settings, walls=True)
         except (OSError, ValueError) as error:
@@ -145,7 +145,7 @@ def launch(settings: dict[str, Any]) -> NoReturn:
 
 def build_root(settings: dict[str, Any]) -> None:
     """A root folder of nothing but the interpreter, its libraries and four devices, read-only, and a /tmp of limited size."""
-    root = settings["folder"]
+    root = settings["folder"]  # what it holds is covered, in these namespaces alone
     with open(settings["code"], "rb") as file:
         code = file.read()
     call("mount", None, b"/", None, MS_REC | MS_PRIVATE, None)
@@ -251,6 +251,7 @@ def become_program(settings: dict[str, Any], uid: int, *, walls: bool) -> NoRetu
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+    die_with_parent()  # again after a change of user
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     program = system_call_filter(os.uname().machine, bare=not walls)
     if program:

@@ -121,8 +121,10 @@ def _run(
     limits = dict(AS=memory_bytes, FSIZE=file_bytes, NPROC=processes, NOFILE=64, CORE=0, MEMLOCK=0, MSGQUEUE=0)
     settings = dict(seconds=seconds, file_bytes=file_bytes, limits=limits, bare=bare, python=python, visible=_visible(python))
     with contextlib.ExitStack() as stack:
-        folder = tempfile.mkdtemp(prefix="sandbox-")
-        stack.callback(_remove, folder)
+        folder = "/proc"  # the program's root lies over it in its own mount namespace: a folder that is everywhere and costs nothing
+        if bare:
+            folder = tempfile.mkdtemp(prefix="sandbox-")
+            stack.callback(_remove, folder)
         code_file, stdin_file = (stack.enter_context(_memory_file(text)) for text in (code, stdin))
         (status, tell_status), (report, tell_report) = _pipe(stack), _pipe(stack)
         descriptors = dict(code=code_file.fileno(), status=tell_status.fileno(), report=tell_report.fileno())
@@ -135,7 +137,7 @@ def _run(
                 pass_fds=tuple(descriptors.values()),
                 start_new_session=True,
                 env={},
-                cwd=folder,
+                cwd="/",
             )
         )
         tell_status.close()
@@ -182,7 +184,8 @@ def _watch(
 ) -> tuple[Result, dict[str, bool]]:
     """Read what the program writes until all is over, its time is up or it has written too much; nothing of it runs afterwards."""
     found = {name: bytearray() for name in streams}
-    begin, started, ended_by = time.monotonic(), None, None
+    begin, started = time.monotonic(), None
+    ended_by: Status | None = None
     with selectors.DefaultSelector() as selector:
         for name, stream in streams.items():
             selector.register(stream, selectors.EVENT_READ, name)
@@ -214,13 +217,14 @@ def _watch(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the launcher and all that it has started; SIGTERM asks it to see to the latter."""
+    """End the launcher, which sees to all that it has started: with it goes the first process of the namespaces, and with that the rest."""
     if process.poll() is None:
         process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    try:
         process.wait(10)
-    with contextlib.suppress(ProcessLookupError):
+    except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _status(code: int | None, stderr: str) -> Status:
@@ -237,8 +241,8 @@ def _status(code: int | None, stderr: str) -> Status:
 def _remove(folder: str) -> None:
     """Remove a folder, whatever a program has left in it: a thousand folders inside each other, or folders that nobody may read.
 
-    With namespaces it is empty: all that was written went with them. What is inside a folder is moved up before it is removed, so that
-    the time is linear and nothing is recursive. Links are removed, not followed.
+    What is inside a folder is moved up before it is removed, so that the time is linear and nothing is recursive. Links are removed, not
+    followed.
     """
     moved, prefix = 0, secrets.token_hex(8)
     while entries := list(os.scandir(folder)):

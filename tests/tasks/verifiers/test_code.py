@@ -6,7 +6,7 @@ import time
 import pytest
 
 from pojax.tasks.verifiers import pool, sandbox
-from pojax.tasks.verifiers.code import prepare, same, read_tests, unit_tests
+from pojax.tasks.verifiers.code import prepare, read_tests, same, unit_tests
 from pojax.tasks.verifiers.harness import encode
 from pojax.tasks.verifiers.protocol import bind
 from pojax.types import Sample
@@ -75,7 +75,7 @@ def test_setup_runs_before_asserts_and_sees_the_solution():
 def test_a_solution_that_does_not_end_keeps_what_it_had_passed():
     code = "def add(a, b):\n    while a == 'a': pass\n    return a + b"
     begin = time.monotonic()
-    assert judged(code, ASSERTS, seconds=1.0) == (0, 1 / 3, 1)
+    assert judged(code, ASSERTS, seconds=2.0) == (0, 1 / 3, 1)
     assert time.monotonic() - begin < 10
 
 
@@ -197,7 +197,7 @@ def test_calls_compare_as_json_with_a_tolerance():
     assert judged("def f(x): return 0.1 + 0.2, {1: (1, 2)}", calls, tolerance=0) == (0, 0, 1)
     assert judged("def f(x): return 0.3001, {1: (1, 2)}", calls) == (0, 0, 1)
     assert judged("def f(x):\n    a = []\n    a.append(a)\n    return a", calls) == (0, 0, 1)
-    assert judged("def f(x): return 'x' * 10 ** 8", calls, memory_bytes=1 << 30) == (0, 0, 1)  # more than a report may hold
+    assert judged("def f(x): return 'x' * 10 ** 7", calls) == (0, 0, 1)  # more than a report may hold
 
 
 def test_encoded_values():
