@@ -242,6 +242,8 @@ def become_program(settings: dict[str, Any], uid: int, *, walls: bool) -> NoRetu
     """Limits, another user, no way to gain rights, the filter of system calls, and then a fresh interpreter with the program."""
     os.setsid()
     os.dup2(settings["report"], 3)
+    if walls and uid == os.getuid():  # the launcher and the first process count for the same user
+        settings["limits"]["NPROC"] += 2
     for name, soft, hard in (
         ("CPU", int(-(-settings["seconds"] // 1)) + 1, int(-(-settings["seconds"] // 1)) + 2),
         *((name, limit, limit) for name, limit in settings["limits"].items()),

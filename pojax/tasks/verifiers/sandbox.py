@@ -7,7 +7,8 @@ the interpreter and of the C library, processor time up to `seconds`, and memory
 
 Where namespaces are missing (the default in Docker and Kubernetes), `run` refuses. With allow_without_namespaces=True it runs with the
 limits, the filter of system calls (no sockets, no signals to others) and, if started as root, as a user id of its own; the program can then
-read every file that is readable for all (for a user that is not root: all files of that user, and write them), and fill the disk.
+read every file that is readable for all (for a user that is not root: all files of that user, and write them), and fill the disk; and for a
+user that is not root, the limit of processes counts all of that user's.
 """
 
 import contextlib
