@@ -97,8 +97,8 @@ def _length(lines: Sequence[Mapping[str, Any]]) -> Iterator[Symptom]:
         )  # fmt: skip
     if truncated and truncated.last > 0.3:
         yield Symptom(
-            "truncated responses", True, f"{truncated.last:.0%} of the responses end at the length limit. What is cut off is scored "
-            "as wrong whatever it said: raise response_tokens, or reward shorter answers.", truncated.name,
+            "truncated responses", True, f"{truncated.last:.0%} of the responses end at the length limit. What is cut off rarely "
+            "counts as right: raise response_tokens, or reward shorter answers.", truncated.name,
         )  # fmt: skip
 
 
