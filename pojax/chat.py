@@ -4,9 +4,8 @@ The record of a conversation is its token ids: answers stand in it as they were 
 chat template completes each line by itself. Where stdin is no terminal, its lines are asked one after the other.
 """
 
-import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import jax
@@ -43,7 +42,7 @@ class Conversation:
         self.ids: list[int] = []
         self.messages: list[Any] = []
 
-    def ask(self, text: str, **settings: Any) -> Iterator[str]:
+    def ask(self, text: str, **settings: Any) -> Generator[str, None, None]:
         """Pieces of the answer as they are drawn; closing the iterator stops it, and what came so far is the answer.
 
         settings: of `Stream`. ValueError, with the record as it was, for text that cannot be encoded and a record that has grown too long.
@@ -86,7 +85,8 @@ def open_conversation(
 
     ValueError naming the file for a folder that holds no model, and for a system message where there is no chat template.
     """
-    config, params = hf.load(folder, **({} if dtype is None else dict(dtype=dtype, param_dtype=dtype)))
+    changes: dict[str, Any] = {} if dtype is None else dict(dtype=dtype, param_dtype=dtype)
+    config, params = hf.load(folder, **changes)
     tokenizer = load(folder)
     stream = Stream(config, params, response_tokens=min(max_tokens, config.context // 2))
     templated = isinstance(tokenizer, HuggingFace) and bool(tokenizer.templates())
@@ -112,10 +112,11 @@ def main(argv: list[str] | None = None) -> int:
     return commands.run(body)
 
 
-def talk(
-    conversation: Conversation, settings: dict[str, Any], lines: io.TextIOBase | None = None, out: io.TextIOBase | None = None
-) -> None:
-    """Ask every line and write the answers as they come, until /quit or the end of the lines."""
+def talk(conversation: Conversation, settings: dict[str, Any], lines: Any = None, out: Any = None) -> None:
+    """Ask every line and write the answers as they come, until /quit or the end of the lines.
+
+    lines, out: text streams, default stdin and stdout.
+    """
     lines, out = lines or sys.stdin, out or sys.stdout
     live = lines.isatty()
     if live:
@@ -138,7 +139,7 @@ def talk(
             _answer(conversation, text, settings, out)
 
 
-def _read(lines: io.TextIOBase, live: bool) -> str | None:
+def _read(lines: Any, live: bool) -> str | None:
     """The next line without the space around it; None at the end."""
     if live and lines is sys.stdin:
         try:
@@ -160,7 +161,7 @@ def _temperature(text: str, settings: dict[str, Any]) -> None:
         print(f"{text}: allowed: /temperature=0.7, a number of 0 (greedy) or more", file=sys.stderr)
 
 
-def _answer(conversation: Conversation, text: str, settings: dict[str, Any], out: io.TextIOBase) -> None:
+def _answer(conversation: Conversation, text: str, settings: dict[str, Any], out: Any) -> None:
     """One answer; Ctrl-C ends it where it is."""
     pieces = conversation.ask(text, **settings)
     try:

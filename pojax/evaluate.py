@@ -116,7 +116,7 @@ def report_of(evaluator: Evaluator, params: Any, votes: bool = True) -> dict[str
     return {**dataclasses.asdict(report), "examples": evaluator.examples(params)}
 
 
-def headline(report: dict[str, Any], split: str = "held_out") -> str:
+def headline(report: Mapping[str, Any], split: str = "held_out") -> str:
     low, high = report["interval"]
     counted = f"{report['problems']} {split.replace('_', '-')} problems x {report['samples']} samples"
     return f"pass@1 {report['pass_at_1']:.1%} [{low:.1%}, {high:.1%}], greedy {report['greedy']:.1%} ({counted})"

@@ -51,11 +51,13 @@ def export(
     folder = pathlib.Path(out)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ConfigError(f"--out={out}: found something there, allowed: a folder that is new or empty")
-    found = subject(configs.plain(stored["config"]), say=say, devices=jax.devices()[:1])
+    found = subject(configs.plain(stored["config"]), say=lambda line: None, devices=jax.devices()[:1])
     config = found.model["policy"]
     if merge and config.lora is None:
         raise ConfigError("--merge: found a run without adapters (model.lora is None), allowed: none")
     source = pretrained.folder_of(found.config)
+    if config.lora is not None and not merge and source is None:
+        raise ConfigError(f"--workdir={workdir}: adapters of a model that came from no folder are of no use alone, allowed: --merge")
     if dtype is None and source is not None:
         dtype = pretrained.dtype_of(source)
     params = checkpointing.load_params(pathlib.Path(workdir) / "checkpoints", found.abstract_params(), say=say)["policy"]

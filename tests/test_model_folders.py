@@ -23,18 +23,11 @@ from pojax.tasks.tokenizers import load
 pytest.importorskip("tokenizers", reason="tokenizers is not installed: pip install pojax[hf]")
 PRESETS = {"qwen2": "qwen2_5_0_5b_gsm8k", "gemma3": "gemma3_1b_gsm8k"}
 DEVICES = {"qwen2": 2, "gemma3": 1}  # with two, weights are loaded into halves
-SMALL = {
-    "model.dtype": "float32", "model.context": 512, "batch_prompts": 4, "prompt_tokens": 320, "response_tokens": 8, "micro_rows": 8,
-    "task.template": "{question}\n", "task.validation": 4, "method.rollouts.samples": 4, "optimizer.learning_rate": 1e-3,
-    "task.verifier": [("numeric", dict(extract="hash_marks")), ("folders:letters", {})],
-    "method.rewards.weighted_sum.weights": dict(correct=1.0, letters=1.0), "evaluation": dict(problems=4, samples=2, validation_problems=4),
-    "run.steps": 3, "run.checkpoint_every": 0, "run.eval_every": 3, "run.log_samples_every": 3, "run.tensorboard": False,
-}  # fmt: skip
 
 
 def config_of(architecture, folder, problems, **changes):
     """GRPO with a preset, cut down; everything of the architecture comes from the folder."""
-    return override(grpo.get_config(PRESETS[architecture]), {"model.folder": folder, "task.path": problems} | SMALL | changes)
+    return override(grpo.get_config(PRESETS[architecture]), {"model.folder": folder, "task.path": problems} | folders.SMALL | changes)
 
 
 class Case:
@@ -47,8 +40,8 @@ class Case:
         self.workdir = path / "run"
         with runs.on_devices(DEVICES[architecture]):
             self.summary = train.run(self.config, self.workdir, say=self.said.append)
-        self.out = export.export(str(self.workdir), str(path / "out"), say=self.said.append)
-        found = subject(plain(self.config), say=self.said.append, devices=jax.devices()[:1])
+        self.out = export.export(str(self.workdir), str(path / "out"))
+        found = subject(plain(self.config), say=lambda line: None, devices=jax.devices()[:1])
         self.shape = found.model["policy"]
         self.trained = load_params(self.workdir / "checkpoints", found.abstract_params())["policy"]
 
