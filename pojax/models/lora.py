@@ -115,9 +115,9 @@ def merge(params: Params, config: DecoderConfig) -> tuple[Params, DecoderConfig]
         raise ValueError(f"lora.merge: model.lora is {config.lora}, allowed: a LoRA, and parameters that hold its adapters")
 
     def merged(path: tuple[str, ...], linear: Params) -> Params:
-        kernel = linear["kernel"]
+        kernel = jnp.asarray(linear["kernel"])
         wide = jnp.promote_types(jnp.promote_types(kernel.dtype, linear["lora_a"].dtype), jnp.float32)
-        change = _product_of(config, path[-1], *(linear[leaf].astype(wide) for leaf in LEAVES)) * config.lora.scale
+        change = _product_of(config, path[-1], *(jnp.asarray(linear[leaf], wide) for leaf in LEAVES)) * config.lora.scale
         rest = {name: value for name, value in linear.items() if name not in LEAVES}
         halves = _halves(config)[path[-1]]
         change = _spread(change, path[-1], halves, 1 + PROJECTIONS[path[-1]].inputs)

@@ -1,6 +1,7 @@
 """A learner of a model with adapters: it differentiates, optimises and copies them alone, and the base stands once and never moves."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -46,9 +47,13 @@ def started(job, seed=0):
 
 
 def logprobs(job, policy, rollout):
-    r, policy = rollout.clean(), jax.tree.map(jnp.asarray, policy)
-    given = r.prompt_tokens, r.prompt_mask, r.tokens, jnp.asarray(r.temperature)
-    return np.asarray(models.token_outputs(policy, job.model["policy"], *given, ("logprobs",))["logprobs"])
+    r = rollout.clean()
+    return np.asarray(forward(policy, job.model["policy"], r.prompt_tokens, r.prompt_mask, r.tokens, jnp.asarray(r.temperature)))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def forward(policy, config, *rows):
+    return models.token_outputs(policy, config, *rows, ("logprobs",))["logprobs"]
 
 
 def in_pieces(**model):
