@@ -15,6 +15,7 @@ from pojax.learners import state as states
 from pojax.learners.services import Source, abstract_arrangement, make_source, processor_of_tables
 from pojax.method import bind_method
 from pojax.program import Program, Update
+from pojax.reward_models import load_reward_models
 from pojax.sharding import Layout, check_batch, make_layout
 from pojax.tasks import tokenizers
 from pojax.types import LearnerState
@@ -97,6 +98,9 @@ def build(config: Any, say: Callable[[str], None] = print, devices: Any = None) 
         tasks["train"], prompt_tokens=tree["prompt_tokens"], response_tokens=tree["response_tokens"], drop_long=tree["drop_long_prompts"],
         solutions=False, processor=processor, entropy=True, say=say,
     )  # fmt: skip
+    layout = make_layout(tree["mesh"], devices)
+    width = tree["prompt_tokens"] + tree["response_tokens"]
+    source = source._replace(reward_models=load_reward_models(tree.get("reward_models") or {}, tasks["train"], layout, width))
     program = _bind(tree, method, source, "method", tree["optimizer"], tree["batch_prompts"])
     warm_program = None
     if warm is not None:
@@ -110,7 +114,6 @@ def build(config: Any, say: Callable[[str], None] = print, devices: Any = None) 
     if program.processor is not None:
         source = source._replace(processor=processor_of_tables(program.processor))
     source = source.for_names(set().union(*(p.reads for p in programs)), entropy=tree["run"]["diagnostics"])
-    layout = make_layout(tree["mesh"], devices)
     for each in programs:
         pieces = max(u.minibatches * u.microbatches for u in each.updates)
         check_batch(layout, each.rows, each.sizes["batch_prompts"], policy, pieces)

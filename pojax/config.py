@@ -39,6 +39,7 @@ KEYS: dict[str, tuple[tuple[type, ...], str]] = {
 }
 OPTIONAL_KEYS: dict[str, tuple[tuple[type, ...], str]] = {
     "micro_rows": ((int,), "most rows of a micro-batch of updates whose method gives no number of micro-batches"),
+    "reward_models": ((dict, type(None)), "frozen reward models: {component: dict(folder, dtype, param_dtype, rows)}"),
 }
 RUN_KEYS: dict[str, tuple[type, ...]] = {
     "steps": (int,),

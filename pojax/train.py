@@ -46,7 +46,8 @@ def run(
     job = build(config, say)
     if jax.process_count() > 1 and job.program.family != "supervised" and not job.source.on_device:
         raise ConfigError(
-            f"task: {job.source.task.name} verifies on the host, allowed in {jax.process_count()} processes: tasks with verify_tokens"
+            f"task: {job.source.task.name} is verified on the host, allowed in {jax.process_count()} processes: "
+            "tasks with verify_tokens, and no reward_models"
         )
     settings, measure, last = job.config["run"], job.config["evaluation"], job.warm_steps + job.config["run"]["steps"]
     # Evaluators read their splits before anything is written: a problem that does not fit must not leave a workdir behind.

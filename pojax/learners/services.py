@@ -1,7 +1,7 @@
 """The services of an arrangement, over a model and a task: inside one compiled program, on the host, or as abstract shapes."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ class Source(NamedTuple):
     entropy: bool
     say: Callable[[str], None]  # where failures of the verifier go
     tally: Tally  # what verification on the host cost
+    reward_models: Mapping[str, Callable[..., Any]] = {}  # component: (prompts [n], samples [n]) -> [n]
 
     def for_names(self, names: set[str], *, entropy: bool) -> "Source":
         """The source with what the named services and fields cost: worked solutions, and the sampler's entropy (or where asked for)."""
@@ -47,7 +48,7 @@ class Source(NamedTuple):
 
     @property
     def on_device(self) -> bool:
-        return self.task.verify_tokens is not None
+        return self.task.verify_tokens is not None and not self.reward_models
 
 
 def make_source(
@@ -171,6 +172,7 @@ def make_services(
     def verify(indices: Any, samples: Samples) -> dict[str, Any]:
         verdict = verify_on_host(source, indices, samples, int(step)) if on_host else verify_on_device(source, indices, samples)
         verdict = {name: jnp.asarray(value) for name, value in verdict.items()}
+        verdict |= {name: score(render(indices), samples) for name, score in source.reward_models.items()}
         return verdict | {name: jnp.asarray(values)[indices] for name, values in source.columns.items()}
 
     def evaluate(prompts: Prompts, samples: Samples, temperature: Any) -> Any:
@@ -287,7 +289,8 @@ def abstract_arrangement(source: Source, sizes: dict[str, int]) -> Callable[[Bou
     def verify(indices: Any, samples: Samples) -> dict[str, Any]:
         n = indices.shape[0]
         columns = {name: jnp.zeros((n, *np.shape(v)[1:]), np.asarray(v).dtype) for name, v in source.columns.items()}
-        return {name: jnp.zeros((n, *shape), jnp.float32) for name, shape in source.task.fields.items()} | columns
+        shapes = {**source.task.fields, **dict.fromkeys(source.reward_models, ())}
+        return {name: jnp.zeros((n, *shape), jnp.float32) for name, shape in shapes.items()} | columns
 
     services = dict(
         select=lambda key: jnp.zeros(n_prompts, jnp.int32), render=render, sample=draw, extend=go_on, verify=verify,
