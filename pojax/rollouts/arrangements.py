@@ -57,7 +57,7 @@ def refill(
     metric: str = "correct",
     until: Hyper = 1.0,
 ) -> Rollout:
-    """Dynamic sampling: keep groups whose `metric` differs between rows; sample fresh prompts until enough are kept, at most `rounds` times.
+    """Dynamic sampling: keep groups whose `metric` differs between rows; sample fresh prompts until enough are kept, up to `rounds` times.
 
     inner: the arrangement that is repeated; its groups must be its blocks. metric: a component. What is not filled has groups -1.
     Group i of the result has the rows of one kept prompt, wherever it was sampled; rounds after the batch is full cost nothing.
