@@ -59,7 +59,7 @@ class RopeScaling:
         if not self.original_context > 1:
             raise ValueError(f"rope_scaling.original_context is {self.original_context}, allowed: above 1")
         for name in ("short_factor", "long_factor"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, tuple(float(factor) for factor in getattr(self, name)))
             if bool(getattr(self, name)) != (self.kind == "longrope") or not all(factor > 0 for factor in getattr(self, name)):
                 raise ValueError(f"rope_scaling.{name} is {getattr(self, name)}, allowed: numbers above 0 for longrope, nothing otherwise")
         if self.attention_factor is None:

@@ -166,7 +166,7 @@ class Decoder(nn.Module):
         if unrolled(c) and not self.is_initializing():
             x, kept = self._unrolled(x, rotation, mask, start, keep)
         else:
-            kept = ()
+            pieces: list[Any] = []
             for name, windows, repeats in c.segments:
                 scanned = nn.scan(
                     nn.remat(Period, prevent_cse=False) if c.remat else Period,
@@ -177,8 +177,8 @@ class Decoder(nn.Module):
                     metadata_params={nn.PARTITION_NAME: "layers"},
                 )
                 x, key_values = scanned(c, windows, keep, name=name)(x, rotation, mask)
-                kept += key_values if keep else ()
-            x, kept = x[:, start:], kept if keep else None
+                pieces.extend(key_values or ())
+            x, kept = x[:, start:], tuple(pieces) if keep else None
         return RMSNorm(c, name="norm")(x), kept
 
     def _unrolled(self, x: Array, rotation: tuple, mask: Array, start: int, keep: bool) -> tuple[Array, tuple | None]:

@@ -54,7 +54,7 @@ def rotations(positions: Int[Array, "*rows"], length: int, config: DecoderConfig
     def look_up(local: bool) -> tuple[Array, Array]:
         angles = np.arange(length)[:, None] * frequencies(config, local)
         factor = 1.0 if local or config.rope_scaling is None else config.rope_scaling.attention_factor
-        return tuple(jnp.asarray(factor * table, dtype)[positions] for table in (np.cos(angles), np.sin(angles)))
+        return jnp.asarray(factor * np.cos(angles), dtype)[positions], jnp.asarray(factor * np.sin(angles), dtype)[positions]
 
     return tuple(look_up(local) for local in ((False,) if config.local_rope_theta is None else (False, True)))
 

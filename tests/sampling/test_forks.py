@@ -67,6 +67,19 @@ def same(a, b, atol=1e-5):
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=atol, err_msg=name)
 
 
+def test_an_incomplete_period_of_windows_with_soft_caps():
+    """Scanned layers of which one is left over: the learner's numbers, and rows that go on from their middle as they did."""
+    options = dict(windows=(3, None), attention_softcap=3.0, logit_softcap=4.0, unroll=0)
+    config = models.gemma3(vocab_size=19, hidden=16, layers=3, heads=4, kv_heads=2, head_dim=4, mlp=24, context=32, **options)
+    params = jax.tree.map(lambda x: 8.0 * x if x.ndim > 1 else x, models.init(jax.random.key(0), config))
+    samples, held = draw(params, config)
+    logprobs, entropies = learner(params, samples, TEMPERATURE, config)
+    np.testing.assert_allclose(samples.old_logprobs, logprobs, atol=1e-5)
+    np.testing.assert_allclose(samples.entropy, entropies, atol=1e-5)
+    again, _ = go_on(params, held, np.arange(N), np.asarray(held.lengths) // 2, KEYS, config)
+    same(again, samples)
+
+
 @pytest.mark.parametrize("change", [{}, dict(unroll=0)], ids=["unrolled", "scanned"])
 def test_a_row_goes_on_as_its_parent_did_with_its_parents_key(params, change):
     """Greedy rows and drawn ones, from every cut: the same tokens, log-probabilities and entropies."""

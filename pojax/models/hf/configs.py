@@ -21,8 +21,9 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 class Architecture:
     """What a model_type of transformers fixes, and the defaults of its configuration class.
 
-    options: of `DecoderConfig`. causal, reward: the classes. activation: the key and its only value that is supported.
+    causal, reward: names of the classes. options: of `DecoderConfig`. activation: the key and its only value that is supported.
     softcaps: (attention, logits). pattern: every so many layers one sees everything, the others the window (0: no such pattern).
+    refused: {key: values that are allowed}.
     """
 
     causal: str
@@ -34,30 +35,29 @@ class Architecture:
     softcaps: tuple[float | None, float | None] | None = None
     pattern: int = 0
     window: int | None = None
-    refused: Mapping[str, tuple] = dataclasses.field(default_factory=dict)  # key: values that are allowed
+    refused: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
 
-def _class_names(name: str, reward: str = "") -> dict[str, str]:
-    return {"causal": f"{name}ForCausalLM", "reward": f"{reward or name}ForSequenceClassification"}
+def _architecture(name: str, reward: str = "", **rest: Any) -> Architecture:
+    return Architecture(f"{name}ForCausalLM", f"{reward or name}ForSequenceClassification", **rest)
 
 
-_GEMMA_OPTIONS = {"activation": "gelu_tanh", "norm_offset": True, "post_norms": True, "embedding_scale": True}
-_GEMMA = {
-    "activation": ("hidden_activation", "gelu_pytorch_tanh"),
-    "head_dim": 256,
-    "tied": True,
-    "window": 4096,
-    "refused": {"attention_bias": (False,), "use_bidirectional_attention": (False, None)},
-}
+def _gemma(name: str, reward: str = "", qk_norm: bool = False, **rest: Any) -> Architecture:
+    options = {"activation": "gelu_tanh", "norm_offset": True, "post_norms": True, "embedding_scale": True, "qk_norm": qk_norm}
+    refused = {"attention_bias": (False,), "use_bidirectional_attention": (False, None)}
+    activation = ("hidden_activation", "gelu_pytorch_tanh")
+    return _architecture(
+        name, reward, options=options, activation=activation, head_dim=256, tied=True, window=4096, refused=refused, **rest
+    )
+
+
 ARCHITECTURES: dict[str, Architecture] = {
-    "llama": Architecture(**_class_names("Llama"), refused={"attention_bias": (False,), "mlp_bias": (False,)}),
-    "mistral": Architecture(**_class_names("Mistral"), window=4096, refused={"layer_types": (None,)}),
-    "qwen2": Architecture(**_class_names("Qwen2"), options={"qkv_bias": True}, refused={"dual_chunk_attention_config": (None,)}),
-    "qwen3": Architecture(**_class_names("Qwen3"), options={"qk_norm": True}, head_dim=128, refused={"attention_bias": (False,)}),
-    "gemma2": Architecture(**_class_names("Gemma2"), options=_GEMMA_OPTIONS, softcaps=(50.0, 30.0), pattern=2, **_GEMMA),
-    "gemma3_text": Architecture(
-        **_class_names("Gemma3", "Gemma3Text"), options=_GEMMA_OPTIONS | {"qk_norm": True}, softcaps=(None, None), pattern=6, **_GEMMA
-    ),
+    "llama": _architecture("Llama", refused={"attention_bias": (False,), "mlp_bias": (False,)}),
+    "mistral": _architecture("Mistral", window=4096, refused={"layer_types": (None,)}),
+    "qwen2": _architecture("Qwen2", options={"qkv_bias": True}, refused={"dual_chunk_attention_config": (None,)}),
+    "qwen3": _architecture("Qwen3", options={"qk_norm": True}, head_dim=128, refused={"attention_bias": (False,)}),
+    "gemma2": _gemma("Gemma2", softcaps=(50.0, 30.0), pattern=2),
+    "gemma3_text": _gemma("Gemma3", "Gemma3Text", qk_norm=True, softcaps=(None, None), pattern=6),
 }
 REFUSED = {"quantization_config": (None,), "attention_dropout": (0.0, None)}  # of every architecture
 
@@ -111,6 +111,15 @@ def is_reward(fields: Mapping[str, Any]) -> bool:
 
 def parse(fields: Fields, **changes: Any) -> DecoderConfig:
     """`read_config` of what the file holds."""
+    try:
+        options = {**_options(fields), "output": "scalar" if is_reward(fields) else "tokens", **changes}
+        return DecoderConfig(**{"dtype": options.get("param_dtype", "float32"), **options})
+    except (ValueError, TypeError, AttributeError) as error:  # the last two: text where a number or an object should be
+        raise error if str(fields.file) in str(error) else ValueError(f"{fields.file}: {error}") from error
+
+
+def _options(fields: Fields) -> dict[str, Any]:
+    """Everything but what a run chooses."""
     model_type = fields.get("model_type")
     if model_type not in ARCHITECTURES:
         raise fields.refusal("model_type", ", ".join(ARCHITECTURES))
@@ -121,33 +130,27 @@ def parse(fields: Fields, **changes: Any) -> DecoderConfig:
     key, value = architecture.activation
     if fields.get(key, value) != value:
         raise fields.refusal(key, value)
-    heads = fields.needed("num_attention_heads")
-    kv_heads = fields.get("num_key_value_heads") or (heads if model_type == "llama" else fields.needed("num_key_value_heads"))
+    heads, layers = fields.needed("num_attention_heads"), fields.needed("num_hidden_layers")
     options: dict[str, Any] = {
         "vocab_size": fields.needed("vocab_size"),
         "hidden": fields.needed("hidden_size"),
-        "layers": fields.needed("num_hidden_layers"),
+        "layers": layers,
         "heads": heads,
-        "kv_heads": kv_heads,
+        "kv_heads": fields.get("num_key_value_heads") or (heads if model_type == "llama" else fields.needed("num_key_value_heads")),
         "head_dim": fields.get("head_dim") or architecture.head_dim,
         "mlp": fields.needed("intermediate_size"),
-        "norm_epsilon": fields.get("rms_norm_eps", 1e-6),
+        "norm_epsilon": float(fields.get("rms_norm_eps", 1e-6)),
         "tie_embeddings": fields.get("tie_word_embeddings", architecture.tied),
         "context": fields.needed("max_position_embeddings"),
+        "windows": tuple(_windows(fields, architecture, model_type, layers)),
         **architecture.options,
         **read_rope(fields, nested=model_type == "gemma3_text"),
     }
     if architecture.softcaps is not None:
         options["attention_scalar"] = fields.get("query_pre_attn_scalar", 256)
-        options["attention_softcap"] = fields.get("attn_logit_softcapping", architecture.softcaps[0])
-        options["logit_softcap"] = fields.get("final_logit_softcapping", architecture.softcaps[1])
-    try:
-        options["windows"] = _windows(fields, architecture, model_type, options["layers"])
-        options["output"] = "scalar" if is_reward(fields) else "tokens"
-        options |= changes
-        return DecoderConfig(**{"dtype": options.get("param_dtype", "float32"), **options})
-    except (ValueError, TypeError) as error:
-        raise error if str(fields.file) in str(error) else ValueError(f"{fields.file}: {error}") from error
+        options["attention_softcap"] = _real(fields.get("attn_logit_softcapping", architecture.softcaps[0]))
+        options["logit_softcap"] = _real(fields.get("final_logit_softcapping", architecture.softcaps[1]))
+    return options
 
 
 def _windows(fields: Fields, architecture: Architecture, model_type: str, layers: int) -> list[int | None]:
@@ -174,7 +177,7 @@ def _windows(fields: Fields, architecture: Architecture, model_type: str, layers
 
 def structure(config: DecoderConfig) -> DecoderConfig:
     """The config without what a run chooses: equal for equal architectures."""
-    defaults = {field.name: field.default for field in dataclasses.fields(DecoderConfig) if field.name in RUN_OPTIONS}
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(DecoderConfig) if field.name in RUN_OPTIONS}
     return dataclasses.replace(config, **defaults)
 
 
@@ -233,6 +236,10 @@ def head_fields(model_type: str, output: str) -> dict[str, Any]:
 
 def _first(items: Sequence[str], item: str) -> int:
     return items.index(item) if item in items else len(items)
+
+
+def _real(x: float | None) -> float | None:
+    return None if x is None else float(x)
 
 
 def _whole(x: float) -> float | int:

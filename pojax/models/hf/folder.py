@@ -151,12 +151,20 @@ def _items(config: DecoderConfig, params: Params, dtype: str | None) -> list[fil
 
 
 def _fetch(tensor: Tensor, leaf: Any) -> Callable[[], np.ndarray]:
-    return lambda: tensor.theirs(np.asarray(leaf[tensor.part()]))
+    if isinstance(leaf, np.ndarray):
+        return lambda: tensor.theirs(leaf[tensor.part()])
+    # Traced starts: one small program per leaf, not one per layer.
+    return lambda: tensor.theirs(np.asarray(_take(leaf, tuple(jnp.int32(begin) for begin in tensor.start), tensor.size)))
+
+
+@partial(jax.jit, static_argnums=2)
+def _take(leaf: jax.Array, start: tuple, size: tuple[int, ...]) -> jax.Array:
+    return jax.lax.dynamic_slice(leaf, start, size)
 
 
 def _config_json(config: DecoderConfig, source: Path | None) -> dict[str, Any]:
     ours = write_config(config)
-    if source is None:
+    if source is None or not (source / CONFIG).is_file():
         return ours
     fields = Fields(source / CONFIG, files.read_json(source / CONFIG))
     if structure(parse(fields)) != structure(config):

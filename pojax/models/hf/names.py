@@ -9,6 +9,7 @@ import numpy as np
 
 from pojax.models.config import DecoderConfig
 from pojax.models.decoder import init
+from pojax.models.targets import LAYER, PROJECTIONS
 
 # Our leaf -> their tensor. A kernel of ours is [*inputs, *outputs], theirs [outputs, inputs], flat.
 TOP = {
@@ -17,22 +18,21 @@ TOP = {
     ("unembedding",): "lm_head.weight",
     ("value",): "score.weight",  # [1, hidden]: the one label of ...ForSequenceClassification
 }
-# Under model.layers.<i>. Two names: the two entries of the axis of length 2 of a leaf that holds a pair.
-LAYER = {
+# Below a layer, beside its linear maps (`targets.PROJECTIONS`). Two names: the entries of the axis of length 2 of a leaf that holds a pair.
+NORMS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("attention_norm", "scale"): ("input_layernorm.weight",),
-    ("query", "kernel"): ("self_attn.q_proj.weight",),
-    ("query", "bias"): ("self_attn.q_proj.bias",),
     ("query_norm", "scale"): ("self_attn.q_norm.weight",),
-    ("key_value", "kernel"): ("self_attn.k_proj.weight", "self_attn.v_proj.weight"),
-    ("key_value", "bias"): ("self_attn.k_proj.bias", "self_attn.v_proj.bias"),
     ("key_norm", "scale"): ("self_attn.k_norm.weight",),
-    ("out", "kernel"): ("self_attn.o_proj.weight",),
     ("mlp_norm", "scale"): ("post_attention_layernorm.weight",),
-    ("gate_up", "kernel"): ("mlp.gate_proj.weight", "mlp.up_proj.weight"),
-    ("down", "kernel"): ("mlp.down_proj.weight",),
 }
+LINEAR: dict[tuple[str, ...], tuple[str, ...]] = {
+    (module, ours): tuple(f"{name}.{theirs}" for name in projection.names)
+    for module, projection in PROJECTIONS.items()
+    for ours, theirs in (("kernel", "weight"), ("bias", "bias"))
+}
+PARTS = {**NORMS, **LINEAR}
 # Gemma's name of the norm after attention is everybody else's name of the norm before the MLP.
-LAYER_WITH_POST_NORMS = LAYER | {
+PARTS_WITH_POST_NORMS = PARTS | {
     ("attention_post_norm", "scale"): ("post_attention_layernorm.weight",),
     ("mlp_norm", "scale"): ("pre_feedforward_layernorm.weight",),
     ("mlp_post_norm", "scale"): ("post_feedforward_layernorm.weight",),
@@ -73,7 +73,7 @@ def tensors(config: DecoderConfig) -> list[Tensor]:
     whole = {path: Tensor(TOP[path], leaf.shape, path, (0,) * len(leaf.shape), leaf.shape) for path, leaf in top.items()}
     if ("value",) in whole:
         whole[("value",)] = whole[("value",)]._replace(shape=(1, config.hidden))
-    layers = []
+    layers: list[Tensor] = []
     i = 0
     for segment, windows, repeats in config.segments:
         for repeat in range(repeats):
@@ -86,7 +86,7 @@ def tensors(config: DecoderConfig) -> list[Tensor]:
 
 
 def _of_leaf(layer: int, repeat: int, prefix: tuple[str, ...], path: tuple[str, ...], leaf: Any, config: DecoderConfig) -> Iterator[Tensor]:
-    names = (LAYER_WITH_POST_NORMS if config.post_norms else LAYER)[path]
+    names = (PARTS_WITH_POST_NORMS if config.post_norms else PARTS)[path]
     for entry, name in enumerate(names):
         start, size = [repeat, *(0,) * (leaf.ndim - 1)], [1, *leaf.shape[1:]]
         if len(names) == 2:
@@ -94,9 +94,9 @@ def _of_leaf(layer: int, repeat: int, prefix: tuple[str, ...], path: tuple[str, 
             start[axis], size[axis] = entry, 1
         shape: tuple[int, ...] = (math.prod(size),)
         if path[-1] == "kernel":
-            inputs = math.prod(size[1:3]) if path[0] == "out" else size[1]  # `out` alone contracts two axes: heads, head_dim
+            inputs = math.prod(size[1 : 1 + PROJECTIONS[path[0]].inputs])
             shape = (shape[0] // inputs, inputs)
-        yield Tensor(f"model.layers.{layer}.{name}", shape, (*prefix, *path), tuple(start), tuple(size))
+        yield Tensor(LAYER.format(layer) + name, shape, (*prefix, *path), tuple(start), tuple(size))
 
 
 def _leaves(tree: Any) -> list[tuple[tuple[str, ...], Any]]:

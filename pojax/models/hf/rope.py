@@ -73,14 +73,16 @@ def _scaling(fields: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:
         raise fields.refusal(key, f"{', '.join(used) or 'rope_theta'} for rope_type {kind}, and all of a head rotated")
     if kind == "default":
         return None
-    scaling = {"kind": kind} | {ours: given[theirs] for theirs, ours in used.items() if given.get(theirs) is not None}
+    scaling = {"kind": kind} | {ours: _number(given[theirs]) for theirs, ours in used.items() if given.get(theirs) is not None}
     longest = fields.needed("max_position_embeddings")
     if kind == "dynamic":
         scaling["original_context"] = longest
     elif kind != "linear":
         scaling.setdefault("original_context", longest)
-        if kind != "llama3" and fields.get("original_max_position_embeddings"):  # Phi's place for it
+        if fields.get("original_max_position_embeddings"):  # another place for it, which wins
             scaling["original_context"] = fields["original_max_position_embeddings"]
+    if "original_context" in scaling:
+        scaling["original_context"] = int(scaling["original_context"])
     if kind in ("yarn", "longrope"):
         scaling.setdefault("factor", longest / scaling["original_context"])
     if "factor" not in scaling:
@@ -89,6 +91,13 @@ def _scaling(fields: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:
         scale = lambda weight: 0.1 * weight * math.log(scaling["factor"]) + 1.0 if scaling["factor"] > 1 else 1.0  # noqa: E731
         scaling.setdefault("attention_factor", scale(given["mscale"]) / scale(given["mscale_all_dim"]))
     return scaling
+
+
+def _number(value: Any) -> Any:
+    """JSON's numbers as floats, its lists as tuples of floats; true and false as they are."""
+    if isinstance(value, list):
+        return tuple(float(each) for each in value)
+    return value if isinstance(value, bool) else float(value)
 
 
 def write_rope(config: DecoderConfig, nested: bool) -> dict[str, Any]:
