@@ -1,6 +1,7 @@
 """The benchmark's own arms do the work they say, at a small size, and its driver counts right."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,14 @@ def test_objectives_are_measured_beside_ppo_clip(tmp_path):
     row = json.loads((tmp_path / "objectives.json").read_text())["configs"]["bapo"]
     assert row["objective_ms"] > 0 and row["at_workload_ms"] > 0
     assert "| bapo |" in (tmp_path / "objectives.md").read_text()
+
+
+@pytest.mark.slow
+def test_verifiers_are_measured():
+    pytest.importorskip("math_verify", reason="the extra math is not installed")
+    command = [sys.executable, "benchmarks/verifiers.py", "--rounds=1", "--answers=3"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(FOLDER).parent)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(FOLDER).parent, env=environment)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 4 and all(line["answers_per_second"] > 0 and line["right"] == [3] for line in lines)

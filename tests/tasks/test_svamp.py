@@ -111,3 +111,13 @@ def test_bad_files(tmp_path, content, message):
         tasks.svamp(path=write(tmp_path, content))
     with pytest.raises(ValueError, match="path '': No such file or directory, allowed: a file SVAMP.json"):
         tasks.svamp(path="")
+
+
+def test_a_number_in_place_of_the_equation(tmp_path):
+    numeric = ("numeric", {"extract": "hash_marks"})
+    splits = tasks.svamp(path=write(tmp_path, problems(40)), tokenizer="characters", validation=5, held_out=5, verifier=numeric)
+    task = splits["train"]
+    number = int(re.search("[0-9]+", task.prompt(0))[0])
+    assert task.solution(0) == f"({number}+1)*(2+1) #### {3 * number + 3}" and task.columns["difficulty"][0] == 3
+    assert judge(task, 0, task.solution(0)) == judge(task, 0, f"#### {3 * number + 3} apples") == (1, 1)
+    assert judge(task, 0, f"{3 * number + 3}") == (0, 0)

@@ -192,7 +192,7 @@ def _word(text: str) -> str | None:
 
 
 def _load() -> None:
-    same_value("1", "x^2")  # imports, regular expressions, the parser's tables
+    same_value("x^2-1", "(x-1)(x+1)")  # imports, the parser's tables, what sympy makes when it first simplifies
 
 
 @verifier("correct", "format", processes=True, prepare=_expression, found=_found_expression, written=_written, load=_load)
