@@ -3,6 +3,10 @@
 y = x W + scale * (x A) B. Beside a kernel [layers, *inputs, *outputs], `lora_a` is [layers, *inputs, rank] and `lora_b` is
 [layers, rank, *outputs]; one that holds two products, [layers, *inputs, 2, *outputs], has adapters for each, or for the one that the
 targets choose: [layers, *inputs, 1 or 2, rank] and [layers, 1 or 2, rank, *outputs].
+
+A learner differentiates, optimises and copies adapters alone (`trainable`); of a value role its head, too, which begins at 0. A copy such
+as `ref` is the base with the adapters of the moment when it was made: the base alone while they are fresh, the warm-started policy after a
+warm start. Checkpoints hold the whole tree, so that a run needs nothing else to go on to the same bits; `save_peft` writes adapters alone.
 """
 
 import dataclasses
@@ -80,7 +84,8 @@ def axes(tree: Params, config: DecoderConfig) -> Params:
 
 def split(params: Params, leaves: tuple[str, ...] = LEAVES) -> tuple[Params, Params]:
     """(base, adapters): the tree without and with nothing but the leaves of these names."""
-    base, part = {}, {}
+    base: Params = {}
+    part: Params = {}
     for name, value in params.items():
         if isinstance(value, Mapping):
             base[name], inside = split(dict(value), leaves)
@@ -92,7 +97,9 @@ def split(params: Params, leaves: tuple[str, ...] = LEAVES) -> tuple[Params, Par
 
 def join(base: Params, part: Params) -> Params:
     """The base with every leaf of `part` in the place of its own, or beside them; with a whole tree, that tree."""
-    together = {name: join(base[name], value) if isinstance(value, Mapping) and name in base else value for name, value in part.items()}
+    together = {
+        name: join(base[name], dict(value)) if isinstance(value, Mapping) and name in base else value for name, value in part.items()
+    }
     return {**base, **together}
 
 
@@ -167,7 +174,8 @@ def _at_adapted(tree: Params, config: DecoderConfig, function: Callable[..., Par
     if path and path[-1] in _halves(config) and "kernel" in tree:
         return function(path, tree)
     return {
-        name: _at_adapted(value, config, function, (*path, name)) if isinstance(value, Mapping) else value for name, value in tree.items()
+        name: _at_adapted(dict(value), config, function, (*path, name)) if isinstance(value, Mapping) else value
+        for name, value in tree.items()
     }
 
 
@@ -237,8 +245,9 @@ def load_peft(folder: str | Path, params: Params, config: DecoderConfig, *, dtyp
     targets = set()
     for name in stored:
         match = TENSOR.fullmatch(name)
-        target = match["module"].rpartition(".")[2] if match else ""
-        if target not in below or not match["module"].endswith(f".{below[target]}"):
+        module = match["module"] if match else ""
+        target = module.rpartition(".")[2]
+        if target not in below or not module.endswith(f".{below[target]}"):
             raise ValueError(f"{folder / WEIGHTS}: tensor {name} is no lora_A or lora_B of a linear map, allowed: {', '.join(below)}")
         targets.add(target)
     try:
@@ -278,7 +287,7 @@ def _peft_settings(file: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: values[theirs] for theirs, ours in used.items() if values.get(theirs) is not None}
 
 
-def _peft_tensors(config: DecoderConfig) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...], tuple[int, int]]]:
+def _peft_tensors(config: DecoderConfig) -> Iterator[tuple[str, tuple[str, ...], tuple[Any, ...], tuple[int, int]]]:
     """(PEFT's name, path of our leaf, index of the part in it, their shape) of every A [rank, inputs] and B [outputs, rank]."""
     from pojax.models.hf import names
 
