@@ -296,10 +296,15 @@ def test_saves_that_are_refused(tmp_path):
 # --- memory ---
 
 MEASURE = """
-import json, resource, sys
+import json, sys
 import jax
 from pojax.models import hf
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def peak():
+    # Not ru_maxrss: it begins at the size of the process that forked this one.
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(lines["VmHWM"].split()[0]) * 1024
+
 hf.load(sys.argv[2])  # a small folder first: JAX's own memory is not what is measured
 before = peak()
 config, params = hf.load(sys.argv[1])
@@ -310,8 +315,9 @@ print(json.dumps(dict(before=before, peak=peak(), held=held, largest=largest)))
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from Linux's /proc")
 def test_peak_of_host_memory(tmp_path):
-    """Loading holds the arrays themselves and little more than the largest tensor: 250 MB of weights, the largest of 50 MB."""
+    """Loading holds the arrays themselves and little more than the largest tensor: 290 MB of weights, the largest of 50 MB."""
     sizes = dict(vocab_size=12_800, hidden=1024, heads=8, kv_heads=4, mlp=4096, context=64, tie_embeddings=True)
     for name, layers in (("large", 4), ("small", 1)):
         config = models.qwen2(**sizes if name == "large" else sizes | dict(vocab_size=16), layers=layers)
@@ -324,5 +330,6 @@ def test_peak_of_host_memory(tmp_path):
         ).stdout
     )
     print({name: f"{value / 2**20:.0f} MB" for name, value in found.items()})
-    assert found["held"] > 200 * 2**20
-    assert found["peak"] - found["before"] < found["held"] + 2 * found["largest"]
+    grown = found["peak"] - found["before"]
+    assert found["held"] > 250 * 2**20 and grown > found["held"] / 2  # else this would measure nothing
+    assert grown < found["held"] + 1.5 * found["largest"]
