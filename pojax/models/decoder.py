@@ -52,7 +52,7 @@ class Linear(nn.Module):
         kernel: Any = self.param("kernel", _normal(self.config, self.axes, self.residual), self.shape, self.config.param_dtype)
         y = jnp.einsum(self.equation, x, kernel.astype(dtype))
         if self.has_variable("params", "lora_a"):
-            a, b = (self.get_variable("params", leaf) for leaf in lora.LEAVES)
+            a, b = (jnp.asarray(self.get_variable("params", leaf)) for leaf in lora.LEAVES)
             y += lora.product(self.config, str(self.name), self.equation, x, a, b)
         if self.bias:
             zeros = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[-self.bias :])
