@@ -83,9 +83,10 @@ def _write(
         params, config = lora.merge(params, config)
     hf.save(folder, dataclasses.replace(config, lora=None), params, source=source, dtype=dtype)
     tokenizer = found.tasks["train"].tokenizer
-    if source is None or load_tokenizer(source).fingerprint() != tokenizer.fingerprint():
+    ours = not isinstance(tokenizer, HuggingFace)  # then hf.save takes nothing of it along
+    if ours or source is None or load_tokenizer(source).fingerprint() != tokenizer.fingerprint():
         tokenizer.save(folder)
-    if source is None and not isinstance(tokenizer, HuggingFace):
+    if ours:
         ends = {"eos_token_id": list(tokenizer.ends), "pad_token_id": tokenizer.pad}
         (folder / "generation_config.json").write_text(json.dumps(ends, indent=2) + "\n")
 

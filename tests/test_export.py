@@ -83,7 +83,7 @@ def test_adapters_alone_and_merged(tmp_path):
     source, problems, workdir = folders.model(tmp_path / "model"), folders.gsm8k(tmp_path / "gsm8k"), tmp_path / "run"
     config = override(grpo.get_config("qwen2_5_0_5b_gsm8k"), folders.SMALL | {
         "model.folder": source, "task.path": problems, "model.lora": dict(rank=2, alpha=4.0), "optimizer.learning_rate": 1e-2,
-        "run.steps": 2, "run.eval_every": 0, "run.log_samples_every": 0,
+        "run.steps": 2,
     })  # fmt: skip
     with runs.on_devices(1):
         train.run(config, workdir, say=lambda line: None)

@@ -5,6 +5,7 @@ import json
 
 import folders
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import runs
@@ -53,7 +54,7 @@ def case(request, tmp_path_factory):
 
 def logits(shape, params, tokens):
     """Logits [T, V] after every token."""
-    hidden, _ = Decoder(shape).apply({"params": params}, tokens[None], np.ones((1, len(tokens)), bool))
+    hidden, _ = Decoder(shape).apply({"params": params}, jnp.asarray(tokens)[None], jnp.ones((1, len(tokens)), bool))
     return np.asarray(logits_of(unembedding(params, shape), hidden[0], shape))
 
 
@@ -94,19 +95,15 @@ def test_exported_folder(case):
 
 @pytest.mark.slow
 def test_goes_on_with_its_own_folder_only(case, tmp_path):
-    before = folders.copy(case.workdir, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"made by another config \(model.1.folder"):
-        train.run(override(case.config, {"model.folder": str(case.out)}), before, say=lambda line: None)
-    config = case.path / "model/config.json"
-    kept = config.read_bytes()
-    config.write_bytes(kept + b"\n")
-    try:
-        with pytest.raises(ConfigError, match="began with another model in .*model than what is there now"):
-            train.run(case.config, before, say=lambda line: None)
-    finally:
-        config.write_bytes(kept)
-    said = []
+    before, config = folders.copy(case.workdir, tmp_path / "run"), case.path / "model/config.json"
+    said, kept = [], config.read_bytes()
     with runs.on_devices(DEVICES[case.architecture]):
+        with pytest.raises(ConfigError, match=r"made by another config \(model.1.folder"):
+            train.run(override(case.config, {"model.folder": str(case.out)}), before, say=said.append)
+        config.write_bytes(kept + b"\n")
+        with pytest.raises(ConfigError, match="began with another model in .*model than what is there now"):
+            train.run(case.config, before, say=said.append)
+        config.write_bytes(kept)
         train.run(override(case.config, {"run.steps": 4}), before, say=said.append)
     assert "going on from iteration 3" in said
 
