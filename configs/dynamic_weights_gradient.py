@@ -5,7 +5,8 @@ of mirror ascent: up where its gradient points where the sum of all gradients po
 Paper: accuracy, conciseness and format, Qwen3-8B on MATH500, 8 responses, learning rate 1e-6, mu 1e-5 (so a step of 0.1), KL 1e-3, weights
 start equal; fewer steps to the Pareto front than the hypervolume form.
 Code: gradients of layers 10 to 25 only, in a pass before the update; here of all parameters, in the update, for the next iteration.
-Assumed: here conciseness is left out, because the shortest answers of this task are wrong. Costs a backward pass for each term.
+Assumed: step 1e-3, because gradients of a tiny model are an order of magnitude larger: at 0.1 format had all the weight after 20
+iterations and accuracy fell to 0 on five of five seeds. Conciseness is left out, because the shortest answers of this task are wrong. Costs a backward pass for each term.
 
     python -m pojax.train --config=configs/dynamic_weights_gradient.py --workdir=/tmp/dynamic_weights_gradient
 """
@@ -29,6 +30,6 @@ def get_config(preset="tiny"):
             ("k3", dict(scale=1e-3)),
         ],
         aggregate="token_mean",
-        trackers=dict(balance=("reward_weights", dict(gram="policy_gram", terms=dict(correct=0, format=1), step_size=0.1))),
+        trackers=dict(balance=("reward_weights", dict(gram="policy_gram", terms=dict(correct=0, format=1), step_size=1e-3))),
     )
     return config
