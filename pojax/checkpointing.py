@@ -133,7 +133,12 @@ def _open(folder: Path, preserve: _NewestAndBest | None = None) -> ocp.Checkpoin
         create=preserve is not None,
         cleanup_tmp_directories=preserve is not None,
     )
-    return ocp.CheckpointManager(folder, options=options)
+    kinds = ocp.type_handlers
+    # What is written is nobody else's, or is waited for: another copy of it would double a large state.
+    numpy = (np.ndarray, kinds.NumpyHandler(deepcopy_host_arrays=False))
+    registry = kinds.create_type_handler_registry(numpy, (jax.Array, kinds.get_type_handler(jax.Array)))
+    handlers = {"state": ocp.PyTreeCheckpointHandler(type_handler_registry=registry), "facts": ocp.JsonCheckpointHandler()}
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
 def _read_facts(manager: ocp.CheckpointManager, step: int) -> dict:

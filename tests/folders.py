@@ -36,7 +36,8 @@ SMALL = {
     "task.template": "{question}\n", "task.validation": 4, "method.rollouts.samples": 4, "optimizer.learning_rate": 1e-3,
     "task.verifier": [("numeric", dict(extract="hash_marks")), ("folders:letters", {})],
     "method.rewards.weighted_sum.weights": dict(correct=1.0, letters=1.0), "evaluation": dict(problems=4, samples=2, validation_problems=0),
-    "run.steps": 3, "run.checkpoint_every": 0, "run.eval_every": 0, "run.log_samples_every": 0, "run.diagnostics": False, "run.tensorboard": False,
+    "run.steps": 3, "run.checkpoint_every": 0, "run.eval_every": 0, "run.log_samples_every": 0, "run.diagnostics": False,
+    "run.tensorboard": False,
 }  # fmt: skip
 
 
