@@ -11,7 +11,7 @@ README = ROOT / "README.md"
 
 EXTRAS = {
     "data": ["tensorflow-datasets>=4.9.9", "array_record>=0.8", "sentencepiece>=0.2.1", "pyarrow>=18"],
-    "hf": ["tokenizers>=0.22", "safetensors>=0.6", "jinja2>=3.1"],
+    "hf": ["tokenizers>=0.22", "safetensors>=0.6", "jinja2>=3.1.6", "sentencepiece>=0.2.1"],
     "math": ["math-verify>=0.9"],
     "json": ["jsonschema>=4.20"],
     "hf-test": ["torch==2.13.0", "transformers==5.23.0", "peft>=0.17"],  # exact: an open range of torch brings gigabytes of CUDA
