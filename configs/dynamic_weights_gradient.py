@@ -6,7 +6,8 @@ Paper: accuracy, conciseness and format, Qwen3-8B on MATH500, 8 responses, learn
 start equal; fewer steps to the Pareto front than the hypervolume form.
 Code: gradients of layers 10 to 25 only, in a pass before the update; here of all parameters, in the update, for the next iteration.
 Assumed: step 1e-3, because gradients of a tiny model are an order of magnitude larger: at 0.1 format had all the weight after 20
-iterations and accuracy fell to 0 on five of five seeds. Conciseness is left out, because the shortest answers of this task are wrong. Costs a backward pass for each term.
+iterations and accuracy fell to 0 on five of five seeds. Conciseness is left out, because the shortest answers of this task are wrong.
+Costs a backward pass for each term.
 
     python -m pojax.train --config=configs/dynamic_weights_gradient.py --workdir=/tmp/dynamic_weights_gradient
 """
