@@ -100,7 +100,7 @@ def page(results: dict[str, str]) -> str:
     entries = [entry(name) for name in names()]
     head = [
         "# Methods", "",
-        f"{len(entries)} configs: methods, forms of a method that have a name of their own, and the runs that both are measured by. Made by",
+        f"{len(entries)} configs: methods, forms of methods that have a name of their own, and the runs that both are measured by, made by",
         "`python -m experiments.methods` from the docstrings of `configs/` and the bound programs; learning results are those of",
         "[learns.md](../experiments/results/learns.md). The slots that a method leaves as",
         "they are in GRPO's config (uniform prompts, independent samples, a weighted sum of components) are not listed.", "",
