@@ -8,7 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pojax.evaluation import Report, bootstrap_interval, evaluate, maj_at_k, max_at_k, pass_at_k
+from pojax.evaluation import (
+    Outcome,
+    Report,
+    accuracy_by_length,
+    bootstrap_interval,
+    compare,
+    evaluate,
+    maj_at_k,
+    max_at_k,
+    pass_at_k,
+    summarize,
+)
 from pojax.types import Samples
 
 
@@ -179,3 +190,49 @@ def test_evaluate_ranges():
         evaluate(policy, verify, [1], ks=[1, 8])
     with pytest.raises(ValueError, match=r"the verifier gives \['correct'\], and no 'solved'"):
         evaluate(policy, verify, [1], correct="solved")
+
+
+def outcome(right, greedy=None, lengths=None, indices=None, texts=None):
+    """What became of samples, written by hand."""
+    right = np.asarray(right, bool)
+    lengths = np.ones(right.shape, int) if lengths is None else np.asarray(lengths)
+    indices = np.arange(len(right)) if indices is None else np.asarray(indices)
+    return Outcome(indices, 1.0, right, None if greedy is None else np.asarray(greedy, bool), lengths, np.ones(right.shape, bool), 0, texts)
+
+
+def test_summaries_have_intervals_and_count_answers():
+    """Two of four votes agree on an answer although their texts differ."""
+    texts = [["so 4", "hence 4", "5", "6"], ["1", "1", "2", "3"]]
+    found = summarize(outcome([[1, 1, 0, 0], [0, 0, 1, 0]], texts=texts), vote=lambda text: text[-1])
+    assert found.pass_at_1 == 0.375 and found.interval == found.pass_at_k_interval[1] == found.maj_at_k_interval[1] == (0.25, 0.5)
+    assert found.maj_at_k == {1: 0.375, 2: 0.375, 4: 0.5} and found.maj_at_k_interval[4] == (0.0, 1.0)
+    assert summarize(outcome([[1, 1, 0, 0]], texts=texts[:1])).maj_at_k[4] == 0.5  # every text is an answer of its own
+    assert found.pass_at_k == {1: 0.375, 2: pytest.approx((5 / 6 + 1 / 2) / 2), 4: 1.0} and found.greedy is None
+    with pytest.raises(ValueError, match="ks are .5., allowed: 1 to the number of samples, 4"):
+        summarize(outcome([[1, 1, 0, 0]]), ks=[5])
+
+
+def test_accuracy_by_length():
+    parts = accuracy_by_length(outcome([[1, 1, 0, 0], [1, 0, 0, 1]], lengths=[[1, 2, 3, 4], [5, 6, 7, 8]]), bins=4)
+    assert parts == [
+        {"from": a, "to": a + 1, "samples": 2, "right": right} for a, right in zip((1, 3, 5, 7), (1.0, 0.0, 0.5, 0.5), strict=True)
+    ]
+    assert accuracy_by_length(outcome([[1, 0, 1]], lengths=[[9, 9, 9]])) == [
+        {"from": 9, "to": 9, "samples": 3, "right": pytest.approx(2 / 3)}
+    ]
+
+
+def test_compare_is_in_pairs():
+    """Problems 1 to 3 are in both; their difficulty, which is large, is in no interval, because each gains the same."""
+    first = outcome([[1, 1, 1, 0], [0, 0, 0, 1], [1, 1, 0, 1], [0, 0, 0, 0]], greedy=[1, 1, 0, 0], indices=[1, 2, 3, 9])
+    second = outcome([[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]], greedy=[1, 0, 1], indices=[1, 2, 3])
+    found = compare(first, second)
+    assert found == {
+        "problems": 3, "pass_at_1": {"difference": 0.25, "interval": (0.25, 0.25)},
+        "greedy": {"difference": 0.0, "interval": found["greedy"]["interval"]}, "better": 3, "worse": 0, "equal": 0,
+    }  # fmt: skip
+    low, high = found["greedy"]["interval"]
+    assert low < 0 < high and "greedy" not in compare(first, outcome([[1, 0]], indices=[9]))
+    assert compare(second, first)["worse"] == 3
+    with pytest.raises(ValueError, match="no problem is in both"):
+        compare(first, outcome([[1]], indices=[7]))
