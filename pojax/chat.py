@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from pojax import commands
+from pojax import commands, pretrained
 from pojax.binding import ConfigError
 from pojax.models import hf
 from pojax.sampling import Stream
@@ -86,7 +86,7 @@ def open_conversation(
     ValueError naming the file for a folder that holds no model, and for a system message where there is no chat template.
     """
     changes: dict[str, Any] = {} if dtype is None else dict(dtype=dtype, param_dtype=dtype)
-    config, params = hf.load(folder, **changes)
+    config, params = hf.load(pretrained.checked(folder, "--model"), **changes)
     tokenizer = load(folder)
     stream = Stream(config, params, response_tokens=min(max_tokens, config.context // 2))
     templated = isinstance(tokenizer, HuggingFace) and bool(tokenizer.templates())

@@ -169,7 +169,7 @@ def evaluate_command(options: Mapping[str, str], changes: Mapping[str, Any]) -> 
     report |= {"by_length": evaluation.accuracy_by_length(measured), "by_problem": by_problem(evaluator, measured)}
     del params  # two models need not fit
     if "compare" in options:
-        other_tree = {**tree, "model": (tree["model"][0], _model_of(options["compare"], given))}
+        other_tree = {**tree, "model": (tree["model"][0], _model_of("compare", given))}
         _, other, _ = outcome(other_tree, _params_of_model)
         report["compare"] = {"with": options["compare"], **evaluation.compare(measured, other, seed=tree["seed"])}
     out = _out(options, split, tree)
@@ -191,14 +191,15 @@ def _tree_of_model(given: commands.Options) -> dict[str, Any]:
         raise ConfigError(f"--task is missing; usage: python -m pojax.{USAGE}")
     keywords = {"path": options["path"]} if "path" in options else {}
     return dict(
-        seed=0, task=(options["task"], keywords), model=("llama2", _model_of(options["model"], given)), prompt_tokens=512,
+        seed=0, task=(options["task"], keywords), model=("llama2", _model_of("model", given)), prompt_tokens=512,
         response_tokens=512, drop_long_prompts=True, evaluation={}, init_from=None, mesh=dict(data=1, fsdp=-1, tensor=1),
     )  # fmt: skip
 
 
-def _model_of(folder: str, given: commands.Options) -> dict[str, Any]:
-    """`config.model`'s keywords for a folder that is not trained: weights in the dtype of products."""
-    dtype = given.options.get("dtype") or pretrained.dtype_of(folder)
+def _model_of(option: str, given: commands.Options) -> dict[str, Any]:
+    """`config.model`'s keywords for the folder that an option names, which is not trained: weights in the dtype of products."""
+    folder = given.options[option]
+    dtype = given.options.get("dtype") or pretrained.dtype_of(folder, f"--{option}")
     return dict(folder=folder, dtype=dtype, param_dtype=dtype)
 
 

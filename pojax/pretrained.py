@@ -20,8 +20,15 @@ def folder_of(tree: Mapping[str, Any]) -> str | None:
     folder = tree["model"][1].get("folder")
     if folder is None:
         return None
+    return checked(folder, "model.folder")
+
+
+def checked(folder: Any, where: str) -> str:
+    """The folder, if it can hold a model; ConfigError, naming `where` it was given, for one that is not there or holds adapters alone."""
     if not isinstance(folder, str) or not pathlib.Path(folder).is_dir():
-        raise ConfigError(f"model.folder: found {folder!r}, allowed: a folder with config.json and *.safetensors, or None")
+        raise ConfigError(f"{where}: found {folder!r}, allowed: a folder with config.json and *.safetensors")
+    if (pathlib.Path(folder) / "adapter_config.json").is_file() and not (pathlib.Path(folder) / "config.json").is_file():
+        raise ConfigError(f"{where}: {folder} holds adapters alone, allowed: a whole model (python -m pojax.export --merge writes one)")
     return folder
 
 
@@ -47,10 +54,9 @@ def shape_of(folder: str, described: models.DecoderConfig | None, keywords: Mapp
     return shape
 
 
-def dtype_of(folder: str) -> str:
-    """The type in which a folder keeps its weights."""
-    if not pathlib.Path(folder).is_dir():
-        raise ConfigError(f"{folder}: no such folder, allowed: one with config.json and *.safetensors")
+def dtype_of(folder: str, where: str = "model.folder") -> str:
+    """The type in which a folder keeps its weights; `where` as in `checked`."""
+    checked(folder, where)
     return hf.read_config(folder).param_dtype
 
 

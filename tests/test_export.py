@@ -10,7 +10,9 @@ import runs
 
 from configs import grpo
 from pojax import export, train
+from pojax.binding import ConfigError
 from pojax.build import subject
+from pojax.chat import open_conversation
 from pojax.checkpointing import load_params
 from pojax.config import override, plain
 from pojax.models import hf, lora
@@ -92,6 +94,8 @@ def test_adapters_alone_and_merged(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, lora.off(trained), base)
     adapters = export.export(str(workdir), str(tmp_path / "adapters"))
     assert not (adapters / "model.safetensors").exists()
+    with pytest.raises(ConfigError, match="--model: .* holds adapters alone, allowed: a whole model"):
+        open_conversation(str(adapters))
     found, found_shape = lora.load_peft(adapters, base, base_shape)
     jax.tree.map(np.testing.assert_array_equal, found, trained)
     assert any(np.abs(np.asarray(x)).max() > 0 for x in jax.tree.leaves(lora.split(found, ("lora_b",))[1]))
