@@ -33,7 +33,15 @@ from pojax.sharding import make_layout
 ROWS, TOKENS, PROMPT_TOKENS, GROUP = 512, 1024, 32, 8
 RESULTS = pathlib.Path(__file__).parent / "results"
 LARGE = ROWS * TOKENS // 8  # elements from which on something is named: what runs over rows alone costs nothing
-NAMED = {"sort": "sorts", "top_k": "sorts", "cumsum": "cumulates", "cumlogsumexp": "cumulates", "cummax": "cumulates", "while": "searches"}
+NAMED = {
+    "sort": "sorts",
+    "top_k": "sorts",
+    "cumsum": "cumulates",
+    "cumlogsumexp": "cumulates",
+    "cummax": "cumulates",
+    "while": "searches",
+    "gather": "looks up",  # every token, in a table of its row
+}
 
 
 def abstract(program, rows, tokens):
@@ -108,7 +116,7 @@ def objective_of(program, rows=ROWS, tokens=TOKENS):
 
 
 def named(function, inputs):
-    """What the program does with tokens beside elementwise work and sums: sorts, cumulates, searches, compares all pairs.
+    """What the program does with tokens beside elementwise work and sums: sorts, cumulates, searches, looks up, compares all pairs.
 
     Told from shapes, so half the number of tokens must not be the number of rows.
     """

@@ -40,7 +40,7 @@ def test_renames_schedules_fields_and_rules_are_shown():
         in explained
     )
     assert "every 2 iterations from iteration 3 on" in explained and "2 minibatches of 16 rows" in explained
-    assert "rollout <- refill(key, indices, select, cond; inner=independent(" in text(jobs.tiny("dapo"))
+    assert "rollout <- refill(key, indices, select, cond; until=1, inner=independent(" in text(jobs.tiny("dapo"))
 
 
 def test_whose_values_are_read():

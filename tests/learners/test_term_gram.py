@@ -56,7 +56,7 @@ def test_products_of_the_terms_apart(expected, microbatches):
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
     assert "policy/gram" not in metrics
     s = wanted[:2, :2].sum(axis=1)
-    w = np.exp(0.1 * s) / np.exp(0.1 * s).sum()
+    w = np.exp(1e-3 * s) / np.exp(1e-3 * s).sum()  # the step of the config
     weights = state.tables["balance"].weights
     np.testing.assert_allclose([weights["correct"], weights["format"]], w, rtol=1e-5)
 

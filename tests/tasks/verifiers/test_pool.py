@@ -99,8 +99,9 @@ def test_a_closed_pool_is_replaced():
 
 
 SCRIPT = """
-import sys, threading, misbehaving
+import signal, sys, threading, misbehaving
 from pojax.tasks.verifiers import pool
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell may begin with it ignored
 print("begun", flush=True)  # a second time, if a worker ran this script
 workers = pool.shared()
 workers.map(misbehaving.double, [(1,)] * 8, 5.0)
@@ -117,15 +118,18 @@ def test_no_process_is_left_behind(tmp_path, end):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, str(tmp_path / "script.py"), *(["hang"] if end != "end" else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, stderr=subprocess.DEVNULL) as script:
-        assert script.stdout.readline() == "begun\n"
-        pids = list(map(int, script.stdout.readline().split()))
-        assert pids
-        if end != "end":
-            assert all(map(alive, pids))
-            time.sleep(0.5)
-            script.send_signal(signal.SIGINT if end == "interrupt" else signal.SIGKILL)
-        assert script.wait(timeout=30) == {"end": 0, "interrupt": -signal.SIGINT, "kill": -signal.SIGKILL}[end]
-        assert script.stdout.read() == ""
+        try:
+            assert script.stdout.readline() == "begun\n"
+            pids = list(map(int, script.stdout.readline().split()))
+            assert pids
+            if end != "end":
+                assert all(map(alive, pids))
+                time.sleep(0.5)
+                script.send_signal(signal.SIGINT if end == "interrupt" else signal.SIGKILL)
+            assert script.wait(timeout=30) == {"end": 0, "interrupt": -signal.SIGINT, "kill": -signal.SIGKILL}[end]
+            assert script.stdout.read() == ""
+        finally:
+            script.kill()  # or a failure would be waited for
     # Where the parent was killed, a worker that is busy ends with its own alarm, and one that is not ends at once.
     assert end == "kill" or wait_for(lambda: not any(map(alive, pids)))
 
